@@ -3,6 +3,8 @@
 
 #include "proto/base/check.h"
 
+__extension__ typedef unsigned __int128 u128;
+
 static uint64_t rotate_left(uint64_t value, int count)
 {
 	return value << count | value >> (64 - count);
@@ -37,12 +39,12 @@ uint64_t gw_prng_next(struct gw_prng *prng)
 uint64_t gw_prng_below(struct gw_prng *prng, uint64_t bound)
 {
 	uint64_t threshold;
-	__extension__ unsigned __int128 product;
+	u128 product;
 
 	CHECK(bound > 0);
 	threshold = (0 - bound) % bound;
 	do {
-		product = (__extension__ unsigned __int128)gw_prng_next(prng) * bound;
+		product = (u128)gw_prng_next(prng) * bound;
 	} while ((uint64_t)product < threshold);
 	return (uint64_t)(product >> 64);
 }

@@ -7,6 +7,8 @@
 
 #include "proto/base/check.h"
 
+__extension__ typedef unsigned __int128 u128;
+
 void gw_table_init(struct gw_table *table, uint32_t key_bytes, uint32_t limit, uint64_t hash_key)
 {
 	CHECK(key_bytes > 0);
@@ -33,10 +35,10 @@ static uint64_t hash_bytes(const struct gw_table *table, const uint8_t *key)
 	while (left > 0) {
 		uint64_t word = 0;
 		uint32_t size = left < 8 ? left : 8;
-		__extension__ unsigned __int128 product;
+		u128 product;
 
 		memcpy(&word, key, size);
-		product = (__extension__ unsigned __int128)(hash ^ word) * 0xd6e8feb86659fd93ull;
+		product = (u128)(hash ^ word) * 0xd6e8feb86659fd93ull;
 		hash = (uint64_t)product ^ (uint64_t)(product >> 64) ^ table->hash_key;
 		key += size;
 		left -= size;
