@@ -6,18 +6,18 @@
 #ifndef GODWIT_PROTO_CERT_H
 #define GODWIT_PROTO_CERT_H
 
-#include "proto/base/arena.h"
-#include "proto/base/id.h"
-#include "proto/base/limits.h"
-
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-#define GW_KEY_BYTES 32u            /* Ed25519 and X25519 public keys, X25519 secret, Ed25519 seed */
+#include "proto/base/arena.h"
+#include "proto/base/id.h"
+#include "proto/base/limits.h"
+
+#define GW_KEY_BYTES 32u /* Ed25519 and X25519 public keys, X25519 secret, Ed25519 seed */
 #define GW_SIGNING_SECRET_BYTES 64u /* libsodium's Ed25519 secret key */
 #define GW_SIGNATURE_BYTES 64u
-#define GW_CERT_BYTES_MAX 2048u     /* an encoded SignedCertificate */
+#define GW_CERT_BYTES_MAX 2048u /* an encoded SignedCertificate */
 
 struct gw_cert {
 	struct gw_node_id node;
@@ -47,9 +47,8 @@ struct gw_node_id gw_cert_node_id(const uint8_t signing_key[GW_KEY_BYTES]);
 bool gw_cert_name_valid(const char *name);
 /* Signs `cert`; its node id is computed. 0 with the encoded SignedCertificate in ret_bytes
  * [GW_CERT_BYTES_MAX]; -EINVAL: a name is not valid. */
-int gw_cert_issue(const struct gw_cert *cert,
-		  const uint8_t issuer_secret[GW_SIGNING_SECRET_BYTES], uint8_t *ret_bytes,
-		  size_t *ret_size);
+int gw_cert_issue(const struct gw_cert *cert, const uint8_t issuer_secret[GW_SIGNING_SECRET_BYTES],
+		  uint8_t *ret_bytes, size_t *ret_size);
 /* Checks form, issuer, signature, node id, names and validity at `wall_us`, in that order.
  * ret_cert is written only when good. */
 enum gw_cert_result gw_cert_verify(const uint8_t *bytes, size_t size,
@@ -59,7 +58,8 @@ const char *gw_cert_result_text(enum gw_cert_result result);
 
 /* Detached signatures over a domain string and bytes: Ed25519(BLAKE2b-512(domain NUL bytes)). */
 void gw_sign(const char *domain, const uint8_t *bytes, size_t size,
-	     const uint8_t secret[GW_SIGNING_SECRET_BYTES], uint8_t ret_signature[GW_SIGNATURE_BYTES]);
+	     const uint8_t secret[GW_SIGNING_SECRET_BYTES],
+	     uint8_t ret_signature[GW_SIGNATURE_BYTES]);
 bool gw_sign_verify(const char *domain, const uint8_t *bytes, size_t size,
 		    const uint8_t key[GW_KEY_BYTES], const uint8_t signature[GW_SIGNATURE_BYTES]);
 

@@ -6,12 +6,12 @@
 #ifndef GODWIT_PROTO_OPTION_H
 #define GODWIT_PROTO_OPTION_H
 
+#include <stdbool.h>
+#include <stddef.h>
+
 #include "proto/base/arena.h"
 #include "proto/base/buf.h"
 #include "proto/schema.h"
-
-#include <stdbool.h>
-#include <stddef.h>
 
 struct gw_option {
 	struct gw_schema value; /* key: the long name without dashes; BOOL takes no argument */
@@ -25,13 +25,13 @@ struct gw_example {
 };
 
 struct gw_command {
-	const char *name;    /* "submit"; the program's own name for a program without sub-commands */
-	const char *summary; /* one line */
+	const char *name; /* "submit"; the program's own name for a program without sub-commands */
+	const char *summary;  /* one line */
 	const char *operands; /* "SPEC.yaml", "[JOB ...]", "-- COMMAND [ARGUMENT ...]", or NULL */
 	unsigned operands_min;
 	unsigned operands_max;
-	const struct gw_option *options; /* ends with a value.key of NULL; NULL: none */
-	const char *const *details;      /* paragraphs, NULL-ended; NULL: none */
+	const struct gw_option *options;   /* ends with a value.key of NULL; NULL: none */
+	const char *const *details;        /* paragraphs, NULL-ended; NULL: none */
 	const struct gw_example *examples; /* ends with a command of NULL; NULL: none */
 	int (*run)(const struct gw_command *command, void *options, int operand_count,
 		   char **operands);
@@ -43,7 +43,7 @@ struct gw_program {
 	const char *summary;
 	const char *const *details;
 	const struct gw_command *commands; /* ends with a name of NULL; one command with the
-	                                      program's own name: no sub-commands */
+					      program's own name: no sub-commands */
 	const struct gw_option *common;    /* options of every command; may be NULL */
 	const char *const *exit_codes;     /* "0 success", NULL-ended */
 	const char *const *files;          /* "PATH what", NULL-ended; may be NULL */

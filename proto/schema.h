@@ -8,11 +8,11 @@
 #ifndef GODWIT_PROTO_SCHEMA_H
 #define GODWIT_PROTO_SCHEMA_H
 
-#include "proto/base/arena.h"
-
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include "proto/base/arena.h"
 
 #define GW_SCHEMA_DEPTH_MAX 8u
 
@@ -27,10 +27,10 @@ struct gw_parse_error {
 };
 
 enum gw_schema_type {
-	GW_SCHEMA_TEXT,     /* const char * */
-	GW_SCHEMA_BOOL,     /* bool */
-	GW_SCHEMA_COUNT,    /* uint64_t: plain integer */
-	GW_SCHEMA_MILLI,    /* uint64_t: decimal with up to 3 places, in thousandths ("1.5" -> 1500) */
+	GW_SCHEMA_TEXT,  /* const char * */
+	GW_SCHEMA_BOOL,  /* bool */
+	GW_SCHEMA_COUNT, /* uint64_t: plain integer */
+	GW_SCHEMA_MILLI, /* uint64_t: decimal with up to 3 places, in thousandths ("1.5" -> 1500) */
 	GW_SCHEMA_DURATION, /* uint64_t microseconds: us ms s min h d, decimals allowed; a bare 0 */
 	GW_SCHEMA_BYTES,    /* uint64_t: B KB MB GB TB (powers of 1000), KiB MiB GiB TiB */
 	GW_SCHEMA_RATE,     /* uint64_t bit/s: bit/s kb/s Mb/s Gb/s Tb/s */
@@ -52,7 +52,7 @@ struct gw_schema {
 	enum gw_schema_type type;
 	size_t offset;      /* of the value in the struct */
 	size_t mark_offset; /* of a struct gw_mark beside it; 0: no mark kept. A struct that keeps
-	                       marks therefore never has one as its first member */
+			       marks therefore never has one as its first member */
 	const char *help;   /* one line */
 	bool required;
 	const char *fallback; /* the default as it would be written; NULL: zero */

@@ -16,14 +16,14 @@
 #ifndef GODWIT_PROTO_STEP_H
 #define GODWIT_PROTO_STEP_H
 
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
 #include "proto/base/arena.h"
 #include "proto/base/id.h"
 #include "proto/base/time.h"
 #include "proto/wire.h"
-
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
 
 enum gw_event_kind {
 	GW_EVENT_START,
@@ -63,27 +63,33 @@ enum gw_channel {
 struct gw_event {
 	enum gw_event_kind kind;
 	struct gw_now now;
+
 	union {
 		struct {
 			const struct gw_peer *peer;
 			enum gw_channel channel;
-			const Godwit__Body *body; /* decoded, within limits; valid during the step */
-			uint64_t term;            /* of the envelope */
+			const Godwit__Body
+				*body; /* decoded, within limits; valid during the step */
+			uint64_t term; /* of the envelope */
 		} message;
+
 		struct {
 			uint64_t seq;
 		} durable;
+
 		struct {
 			const Godwit__Telemetry *telemetry; /* tasks' usage included */
 			const Godwit__NodeInfo *info;       /* NULL: unchanged since last time */
 		} sample;
+
 		struct {
 			struct gw_attempt_id attempt;
 			uint32_t pid;
-			const char *error;         /* NULL: it runs */
+			const char *error;               /* NULL: it runs */
 			const char *const *not_enforced; /* [not_enforced_count] "memory: why" */
 			size_t not_enforced_count;
 		} spawned;
+
 		struct {
 			struct gw_attempt_id attempt;
 			enum _Godwit__AttemptState state; /* EXITED, LOST or TOMBSTONE */
@@ -91,6 +97,7 @@ struct gw_event {
 			uint32_t signal;
 			const Godwit__Usage *usage;
 		} exited;
+
 		struct {
 			uint64_t stream; /* of the STREAM effect */
 			uint64_t offset;
@@ -99,27 +106,33 @@ struct gw_event {
 			bool end;
 			const char *error; /* NULL: none */
 		} output;
+
 		struct {
 			uint64_t request; /* handle of the host, echoed in REPLY */
 			const struct gw_peer *user;
 			const Godwit__Body *body;
 		} submit;
+
 		struct {
 			uint64_t plan;
 			void *result; /* made by the plan's function; the core frees it */
 		} planned;
+
 		struct {
 			const struct gw_peer *peer;
 			bool resumed; /* same epoch pair: nothing was lost in between */
 		} peer_up;
+
 		struct {
 			struct gw_node_id node;
 			const char *reason;
 		} peer_down;
+
 		struct {
 			bool leader;
 			uint64_t term;
 		} role;
+
 		struct {
 			const Godwit__PathReport *paths;
 		} observed;
@@ -146,30 +159,37 @@ typedef void *gw_plan_f(void *snapshot, uint64_t work_units, uint64_t seed);
 struct gw_effect {
 	enum gw_effect_kind kind;
 	uint64_t after_seq; /* carried out once this sequence is durable; 0: at once */
+
 	union {
 		struct {
 			struct gw_node_id peer;
 			enum gw_channel channel;
-			const uint8_t *bytes; /* encoded Body; here and below: in the list's arena */
+			const uint8_t
+				*bytes; /* encoded Body; here and below: in the list's arena */
 			size_t size;
 		} send;
+
 		struct {
 			uint64_t seq;
 			const uint8_t *bytes; /* encoded Record */
 			size_t size;
 		} append;
+
 		struct {
 			struct gw_attempt_id attempt;
 			const uint8_t *bytes; /* encoded TaskStart */
 			size_t size;
 		} spawn;
+
 		struct {
 			struct gw_attempt_id attempt;
 			uint64_t grace_us;
 		} kill;
+
 		struct {
 			struct gw_attempt_id attempt;
 		} forget;
+
 		struct {
 			uint64_t stream; /* handle of the core, echoed in OUTPUT */
 			struct gw_attempt_id attempt;
@@ -178,15 +198,18 @@ struct gw_effect {
 			uint32_t bytes_max;
 			uint32_t wait_us;
 		} stream;
+
 		struct {
 			const uint8_t *bytes; /* encoded PeerTable */
 			size_t size;
 		} probe;
+
 		struct {
 			uint64_t request;
 			const uint8_t *bytes; /* encoded Body */
 			size_t size;
 		} reply;
+
 		struct {
 			uint64_t plan;
 			gw_plan_f *run;
@@ -194,6 +217,7 @@ struct gw_effect {
 			uint64_t work_units;
 			uint64_t seed;
 		} plan;
+
 		struct {
 			struct gw_node_id node;
 		} revoke;

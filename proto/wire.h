@@ -1,14 +1,12 @@
 /*
- * The only user of protobuf-c's functions. Others fill and read the generated structs (GODWIT__X__INIT
- * initialises one) and come here for bytes. Decoding is bounded: bytes by the caller's arena, so a
- * hostile message gives an error and never a crash or much memory. Protobuf is not canonical:
- * whatever is signed or hashed is kept as the bytes that came and is never encoded again.
+ * The only user of protobuf-c's functions. Others fill and read the generated structs
+ * (GODWIT__X__INIT initialises one) and come here for bytes. Decoding is bounded: bytes by the
+ * caller's arena, so a hostile message gives an error and never a crash or much memory. Protobuf is
+ * not canonical: whatever is signed or hashed is kept as the bytes that came and is never encoded
+ * again.
  */
 #ifndef GODWIT_PROTO_WIRE_H
 #define GODWIT_PROTO_WIRE_H
-
-#include "proto/base/arena.h"
-#include "proto/base/id.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -21,6 +19,9 @@
 #include <record.pb-c.h>
 #include <task.pb-c.h>
 #include <telemetry.pb-c.h>
+
+#include "proto/base/arena.h"
+#include "proto/base/id.h"
 
 /* Any message. The size in bytes when encoded; `ret_bytes` has room for that many. */
 size_t gw_wire_size(const ProtobufCMessage *message);

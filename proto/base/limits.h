@@ -8,15 +8,15 @@
 #define GW_PROTOCOL_MIN 1u /* oldest wire protocol spoken */
 #define GW_PROTOCOL_MAX 1u /* newest */
 
-#define GW_NAME_BYTES_MAX 63u              /* names of nodes, sites, regions, jobs, labels; without the NUL */
-#define GW_MESSAGE_BYTES_MAX (1u << 20)    /* one envelope on the wire */
-#define GW_DECODE_BYTES_MAX (8u << 20)     /* arena for one decoded message */
-#define GW_TEXT_BYTES_MAX 4096u            /* an error or explanation */
-#define GW_ENDPOINT_BYTES_MAX 255u         /* tcp://[address]:port */
+#define GW_NAME_BYTES_MAX 63u /* names of nodes, sites, regions, jobs, labels; without the NUL */
+#define GW_MESSAGE_BYTES_MAX (1u << 20) /* one envelope on the wire */
+#define GW_DECODE_BYTES_MAX (8u << 20)  /* arena for one decoded message */
+#define GW_TEXT_BYTES_MAX 4096u         /* an error or explanation */
+#define GW_ENDPOINT_BYTES_MAX 255u      /* tcp://[address]:port */
 
-#define GW_NODES_MAX 20000u                /* nodes of one scheduler */
-#define GW_SITES_MAX 2000u                 /* sites of one scheduler */
-#define GW_JOBS_MAX 200000u                /* jobs kept, ended ones included */
+#define GW_NODES_MAX 20000u /* nodes of one scheduler */
+#define GW_SITES_MAX 2000u  /* sites of one scheduler */
+#define GW_JOBS_MAX 200000u /* jobs kept, ended ones included */
 #define GW_TASKS_PER_JOB_MAX 100000u
 #define GW_TASKS_MAX 1000000u              /* tasks kept by one scheduler */
 #define GW_ARGS_MAX 256u                   /* argv entries of a task */

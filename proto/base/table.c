@@ -21,9 +21,8 @@ void gw_table_deinit(struct gw_table *table)
 		return;
 	free(table->entries);
 	free(table->index);
-	*table = (struct gw_table){.key_bytes = table->key_bytes,
-				   .limit = table->limit,
-				   .hash_key = table->hash_key};
+	*table = (struct gw_table){
+		.key_bytes = table->key_bytes, .limit = table->limit, .hash_key = table->hash_key};
 }
 
 /* Multiply-and-fold over 8-byte words, keyed; every word is mixed with the key before it. */
@@ -116,8 +115,8 @@ static void close_hole(struct gw_table *table, uint32_t slot)
 	uint32_t next = (slot + 1) & mask;
 
 	while (table->index[next] != 0) {
-		uint32_t home = (uint32_t)hash_bytes(table, table->entries[table->index[next] - 1]) &
-				mask;
+		uint32_t home =
+			(uint32_t)hash_bytes(table, table->entries[table->index[next] - 1]) & mask;
 
 		if (((next - home) & mask) >= ((next - slot) & mask)) {
 			table->index[slot] = table->index[next];

@@ -5,9 +5,9 @@
 #ifndef GODWIT_PROTO_BASE_TIME_H
 #define GODWIT_PROTO_BASE_TIME_H
 
-#include "proto/base/id.h"
-
 #include <stdint.h>
+
+#include "proto/base/id.h"
 
 #define GW_US_PER_MS 1000ull
 #define GW_US_PER_S 1000000ull
