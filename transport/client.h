@@ -1,0 +1,40 @@
+/*
+ * A program's side of a scheduler's state channel: send a request, wait for its answer. Blocking,
+ * one thread, no reactor. Every failure is one sentence.
+ */
+#ifndef GODWIT_TRANSPORT_CLIENT_H
+#define GODWIT_TRANSPORT_CLIENT_H
+
+#include <stdint.h>
+
+#include "proto/wire.h"
+#include "transport/curve.h"
+#include "transport/fault.h"
+
+struct gw_client;
+
+struct gw_client_options {
+	const struct gw_keys *keys;
+	const struct gw_cert *cert;
+	const struct gw_region *region;
+};
+
+/* Opens a session within `limit_us`. 0; -EACCES: the scheduler refuses this key or its protocol
+ * version; -ETIMEDOUT: nobody answers; -EPROTO: what answers is not this region's scheduler. */
+int gw_client_open(const struct gw_client_options *options, uint64_t limit_us,
+		   struct gw_client **ret_client, struct gw_fault *fault);
+/* The same from an identity's folder (keys, certificate, region). */
+int gw_client_open_directory(const char *directory, uint64_t limit_us,
+			     struct gw_client **ret_client, struct gw_fault *fault);
+struct gw_client *gw_client_close(struct gw_client *client);
+
+/* Sends `request` (its number is set here) and waits for the answer. A lost connection is taken up
+ * again meanwhile. 0 with a body that is valid until the next call; -EACCES: refused, with the
+ * scheduler's sentence; -ETIMEDOUT; -ECONNRESET: the scheduler restarted, ask again; -EINVAL:
+ * too large. */
+int gw_client_call(struct gw_client *client, const Godwit__Body *request, uint64_t limit_us,
+		   const Godwit__Body **ret_reply, struct gw_fault *fault);
+const struct gw_cert *gw_client_cert(const struct gw_client *client);
+const struct gw_region *gw_client_region(const struct gw_client *client);
+
+#endif
