@@ -38,6 +38,15 @@ struct gw_command {
 	size_t options_bytes; /* sizeof the struct that the options fill; zeroed, then defaults */
 };
 
+/* A file format that the program reads; gets a man page of section 5. */
+struct gw_format {
+	const char *name; /* "godwit-job" */
+	const char *summary;
+	const char *const *details;     /* paragraphs, NULL-ended; NULL: none */
+	const struct gw_schema *fields; /* the table that the parser uses */
+	const char *const *examples;    /* whole files, NULL-ended; NULL: none */
+};
+
 struct gw_program {
 	const char *name;
 	const char *summary;
@@ -49,23 +58,38 @@ struct gw_program {
 	const char *const *files;          /* "PATH what", NULL-ended; may be NULL */
 	const char *const *see_also;       /* "godwit-agent(8)"; may be NULL */
 	int section;                       /* of the manual: 1 or 8 */
+	const struct gw_format *formats;   /* ends with a name of NULL; may be NULL */
 };
 
 /*
  * The whole of a main(): finds the command, parses, runs it and returns the exit code. --help and
- * --version print to stdout and give 0; `--man` prints the man page, `--completion bash` the
- * completion script; a usage error prints one sentence and the usage line to stderr and gives 2.
- * A command's options struct begins with the struct of the common options.
+ * --version print to stdout and give 0; `--man` prints the man page (`--man NAME` that of a
+ * format),
+ * `--completion bash` the completion script; a usage error prints one sentence and the usage line
+ * to stderr and gives 2. A command's options struct begins with the struct of the common options.
+ * Common options may stand before the command's name.
  */
 int gw_program_main(const struct gw_program *program, int argc, char **argv);
 
-/* The pieces, for tests and other outputs. Texts are appended to `out`. */
+/* The pieces, for tests and other outputs. Texts are appended to `out`. 0; -ENOBUFS, -ENOMEM. */
 int gw_program_help(const struct gw_program *program, const struct gw_command *command,
-		    struct gw_buf *out);
+		    struct gw_buf *out); /* command NULL: of the program */
+int gw_program_usage(const struct gw_program *program, const struct gw_command *command,
+		     struct gw_buf *out); /* its first line alone */
 int gw_program_man(const struct gw_program *program, struct gw_buf *out);
+int gw_format_man(const struct gw_program *program, const struct gw_format *format,
+		  struct gw_buf *out);
 int gw_program_completion(const struct gw_program *program, struct gw_buf *out);
-/* Parses argv (without program and command names) into ret_options and the operands, in place.
- * 0, or -EINVAL with a sentence. Everything after "--" is an operand. */
+/* True: the program has sub-commands. */
+bool gw_program_has_commands(const struct gw_program *program);
+
+/*
+ * Parses argv (without program and command names) into ret_options and the operands, in place.
+ * 0, or -EINVAL with a sentence. Everything after "--" is an operand; where the command's
+ * `operands` begin with "--", everything from the first operand on is one. A LIST option may be
+ * given several times, and its text then stands in the elements; a mark kept beside a value has a
+ * line of 0 unless the option was given.
+ */
 int gw_command_parse(const struct gw_program *program, const struct gw_command *command, int argc,
 		     char **argv, void *ret_options, int *ret_operand_count, char ***ret_operands,
 		     struct gw_arena *arena, struct gw_parse_error *ret_error);

@@ -15,6 +15,7 @@
 #include "proto/base/arena.h"
 
 #define GW_SCHEMA_DEPTH_MAX 8u
+#define GW_SCHEMA_ITEMS_MAX 65536u /* elements of a list whose own max is 0 */
 
 struct gw_mark {
 	uint32_t line;   /* from 1; 0: the value was not given */
@@ -39,6 +40,8 @@ enum gw_schema_type {
 	GW_SCHEMA_REAL,     /* double */
 	GW_SCHEMA_MAP,      /* nested struct, inline */
 	GW_SCHEMA_LIST,     /* struct gw_schema_list of `item` */
+	GW_SCHEMA_PAIRS,    /* struct gw_schema_list of const char *, each "NAME=value"; written as
+			       a map or as a list of such texts; no name twice */
 };
 
 /* A list's elements: contiguous, in the arena; element type is the item's C type, or its struct. */
@@ -50,14 +53,14 @@ struct gw_schema_list {
 struct gw_schema {
 	const char *key; /* as in the file; NULL in a list's item */
 	enum gw_schema_type type;
-	size_t offset;      /* of the value in the struct */
-	size_t mark_offset; /* of a struct gw_mark beside it; 0: no mark kept. A struct that keeps
-			       marks therefore never has one as its first member */
-	const char *help;   /* one line */
-	bool required;
+	size_t offset;        /* of the value in the struct */
+	size_t mark_offset;   /* of a struct gw_mark beside it; 0: no mark kept. A struct that keeps
+				 marks therefore never has one as its first member */
+	const char *help;     /* one line */
+	bool required;        /* the key must be there; within a map: if the map is there */
 	const char *fallback; /* the default as it would be written; NULL: zero */
 	uint64_t min; /* numbers: inclusive range, in the stored unit; max 0: the type's own */
-	uint64_t max; /* texts: length in bytes; lists: element count */
+	uint64_t max; /* texts: length in bytes; lists and pairs: element count */
 	const char *const *choices;     /* NULL-ended */
 	const struct gw_schema *fields; /* MAP: key-NULL-ended table of the nested struct */
 	const struct gw_schema *item;   /* LIST: one entry describing an element (offset 0) */
@@ -65,10 +68,11 @@ struct gw_schema {
 };
 
 /*
- * Reads one document of `size` bytes into `ret_struct` (fields as in the table, which ends with a
- * key of NULL and no type). Texts and lists live in the arena. 0; -EINVAL: ret_error says where and
- * what, ret_struct is undefined. Unknown keys, doubled keys, wrong types, values out of range and
- * a second document are errors; an unknown key's message names the nearest known one.
+ * Reads one document of `size` bytes into `ret_struct`, which the caller zeroed (fields as in the
+ * table, which has at most 63 entries and ends with a key of NULL). An empty document is an empty
+ * map. Texts and lists live in the arena. 0; -EINVAL: ret_error says where and what, ret_struct is
+ * undefined. Unknown keys, doubled keys, wrong types, values out of range and a second document are
+ * errors; an unknown key's message names the nearest known one.
  */
 int gw_schema_parse(const struct gw_schema *fields, void *ret_struct, struct gw_arena *arena,
 		    const char *text, size_t size, struct gw_parse_error *ret_error);
@@ -80,9 +84,24 @@ void gw_parse_error_format(const struct gw_parse_error *error, const char *file,
 int gw_parse_error_set(struct gw_parse_error *ret_error, struct gw_mark mark, const char *format,
 		       ...) __attribute__((format(printf, 3, 4)));
 
+/* Puts every default of the table, nested maps included, into a zeroed struct. -EINVAL: the arena
+ * is full. */
+int gw_schema_defaults(const struct gw_schema *fields, void *ret_struct, struct gw_arena *arena);
+
 /* One value of one of the scalar types, from a command line; same units and ranges. 0 or -EINVAL
  * with the text in ret_error (no mark). `ret_value` as the type's C type. */
 int gw_schema_parse_value(const struct gw_schema *field, const char *text, struct gw_arena *arena,
 			  void *ret_value, struct gw_parse_error *ret_error);
+
+/* A zeroed element at the end of the list; NULL: the arena is full. Earlier elements move. */
+void *gw_schema_list_add(struct gw_schema_list *list, size_t item_bytes, struct gw_arena *arena);
+
+/* Writes a value of a number type or CHOICE exactly, in the largest unit that divides it. */
+void gw_schema_format(const struct gw_schema *field, uint64_t value, char *ret_text, size_t size);
+/* What a value looks like: "duration, 1 s to 365 d", "one of none, pack". */
+void gw_schema_describe(const struct gw_schema *field, char *ret_text, size_t size);
+
+/* A measure of unlikeness for "did you mean": 0 equal; UINT32_MAX: not alike. */
+uint32_t gw_text_distance(const char *found, const char *known);
 
 #endif
