@@ -1,0 +1,104 @@
+/*
+ * A simulated host: drives one core exactly as the daemons' host does, by the rules of
+ * proto/step.h. The journal is in memory and becomes durable a little after each append; effects
+ * wait for it; a full effects list is answered with CONTINUE; TICK comes at wake_us by the host's
+ * own clock. A crash takes the core, the effects held back and what was not durable; a restart
+ * makes a new epoch.
+ */
+#ifndef GODWIT_BENCH_SIM_HOST_H
+#define GODWIT_BENCH_SIM_HOST_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "bench/sim/clock.h"
+#include "bench/sim/link.h"
+#include "bench/sim/world.h"
+#include "proto/base/arena.h"
+#include "proto/base/buf.h"
+#include "proto/step.h"
+
+struct sim_host;
+
+/* What a host is: the core that it makes and what becomes of the effects that only it knows. */
+struct sim_host_ops {
+	/* A fresh core, before any apply. Never NULL. */
+	struct gw_node *(*make)(struct sim_host *host);
+	/* The core was made and its journal applied: whatever comes before START. */
+	void (*adopt)(struct sim_host *host);
+	/* START is done: connect, and ask for what comes after. */
+	void (*started)(struct sim_host *host);
+	/* After every step, before its effects are carried out. */
+	void (*stepped)(struct sim_host *host, const struct gw_event *event);
+	/* Carries an effect out; APPEND is the host's own. */
+	void (*effect)(struct sim_host *host, const struct gw_effect *effect);
+	/* The process is gone. */
+	void (*crashed)(struct sim_host *host);
+};
+
+/* Planted bugs, for the tests that show that the checker can fail. */
+enum sim_bug {
+	SIM_BUG_NONE,
+	SIM_BUG_EARLY_EFFECTS,  /* the host carries effects out before they are durable */
+	SIM_BUG_KEEPER_FORGETS, /* a keeper loses an attempt that runs */
+	SIM_BUG_KEEPER_REPEATS, /* a keeper starts an attempt again that had ended */
+	SIM_BUG_DELIVERS_TWICE, /* every message arrives twice, past the session's guard */
+	SIM_BUG_JOURNAL_HOLE,   /* a record is lost at replay */
+	SIM_BUG_COUNT,
+};
+
+/* What hosts of one world share. */
+struct sim_shared {
+	struct sim_world *world;
+	struct gw_effects effects; /* steps do not nest, so one list serves all */
+	struct gw_arena arena;     /* of what one event is decoded into */
+	enum sim_bug bug;
+};
+
+struct sim_journal {
+	struct gw_buf bytes;
+	size_t *ends; /* [count] where record i ends in bytes; its seq is i + 1 */
+	uint32_t count;
+	uint32_t capacity;
+	uint32_t durable_count;
+	uint32_t writing_count; /* will be durable when the write in flight ends */
+};
+
+struct sim_host {
+	struct sim_shared *shared;
+	struct sim_world *world;
+	const struct sim_host_ops *ops;
+	void *owner;
+	struct gw_node *node; /* NULL: down */
+	struct sim_clock clock;
+	struct gw_peer peer; /* who it is */
+	char name[16];
+	uint64_t epoch; /* of its process; grows with each start */
+	struct sim_journal journal;
+	struct sim_held *held_first; /* effects that wait for the journal */
+	struct sim_held *held_last;
+	struct sim_timer tick;
+	struct sim_timer write;
+	uint64_t write_us_max; /* a write takes up to this */
+	uint64_t digest_checks;
+};
+
+int sim_shared_init(struct sim_shared *shared, struct sim_world *world);
+void sim_shared_deinit(struct sim_shared *shared);
+
+void sim_host_init(struct sim_host *host, struct sim_shared *shared, const struct sim_host_ops *ops,
+		   void *owner);
+void sim_host_deinit(struct sim_host *host);
+
+/* Starts the process: core, replay, adoption, START. */
+void sim_host_start(struct sim_host *host);
+/* kill -9. */
+void sim_host_crash(struct sim_host *host);
+/* Feeds an event (its `now` is filled in here) and carries the effects out, CONTINUE included. A
+ * host that is down drops it. */
+void sim_host_step(struct sim_host *host, struct gw_event *event);
+/* A second core made from the journal must have the first one's digest. */
+void sim_host_check_replay(struct sim_host *host);
+
+#endif
