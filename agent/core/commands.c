@@ -1,0 +1,257 @@
+/*
+ * What the scheduler orders: start, kill, forget; and the leases under which attempts run without
+ * it. A command is idempotent: said twice, it is done once and answered twice.
+ */
+#include <stdio.h>
+
+#include "agent/core/state.h"
+#include "proto/base/check.h"
+#include "proto/base/limits.h"
+
+#define GRACE_US_DEFAULT (10 * GW_US_PER_S)
+
+/* A start that was refused leaves nothing behind, so its answer is made on the spot. */
+static void refuse_start(struct gw_agent *agent, struct gw_attempt_id id, char *text,
+			 struct gw_effects *effects)
+{
+	Godwit__Body body = GODWIT__BODY__INIT;
+	Godwit__TaskStatus status = GODWIT__TASK_STATUS__INIT;
+	Godwit__AttemptRef ref;
+
+	gw_wire_attempt(&id, &ref);
+	status.attempt = &ref;
+	status.state = GODWIT__ATTEMPT_STATE__ATTEMPT_FAILED_TO_START;
+	status.error = text;
+	body.kind_case = GODWIT__BODY__KIND_TASK_STATUS;
+	body.task_status = &status;
+	agent->refused++;
+	CHECK(gw_agent_send(agent, effects, &body));
+}
+
+uint64_t gw_agent_lease_end_us(const struct gw_agent *agent, const struct gw_run *run)
+{
+	const uint64_t renewed_us = agent->memory.renewed_us;
+
+	if (agent->renewed_lease_us == 0 || renewed_us < run->granted_us)
+		return run->granted_us + run->lease_us;
+	if (agent->renewed_lease_us < run->lease_us)
+		return renewed_us + agent->renewed_lease_us;
+	return renewed_us + run->lease_us;
+}
+
+void gw_agent_check_leases(struct gw_agent *agent)
+{
+	uint64_t next_us = GW_NEVER_US;
+	uint64_t shortest_us = 0;
+
+	for (uint32_t i = 0; i < agent->runs.table.count; i++) {
+		struct gw_run *run = agent->runs.table.entries[i];
+		uint64_t end_us;
+
+		if (!gw_run_alive(run->state))
+			continue;
+		if (shortest_us == 0 || run->lease_us < shortest_us)
+			shortest_us = run->lease_us;
+		end_us = gw_agent_lease_end_us(agent, run);
+		if (run->state == GW_RUN_ENDING)
+			continue;
+		if (end_us <= agent->now.mono_us)
+			(void)gw_runs_take(&agent->runs, run, GW_RUN_LEASE_END);
+		else if (end_us < next_us)
+			next_us = end_us;
+	}
+	agent->lease_check_us = next_us;
+	agent->memory.lease_us = shortest_us;
+}
+
+/* 0; -1 with the sentence that refuses it. */
+static int check_start(const struct gw_agent *agent, struct gw_attempt_id id,
+		       const Godwit__TaskStart *start, uint64_t lease_us, char *ret_text,
+		       size_t size)
+{
+	const struct gw_run *rival = gw_runs_rival(&agent->runs, id);
+
+	if (gw_start_check(start, agent->config.start_bytes_max, ret_text, size) != 0)
+		return -1;
+	if (start->lease_from_us > agent->now.mono_us) {
+		(void)snprintf(ret_text, size, "the lease begins after now, by this node's clock");
+		return -1;
+	}
+	if (start->lease_from_us && start->lease_from_us + lease_us <= agent->now.mono_us) {
+		(void)snprintf(ret_text, size, "the start came after its lease had ended");
+		return -1;
+	}
+	if (rival) {
+		(void)snprintf(ret_text, size, "attempt %u of this task is %s on this node",
+			       rival->id.attempt, gw_run_state_name(rival->state));
+		return -1;
+	}
+	if (agent->runs.table.count >= agent->config.attempts_max) {
+		(void)snprintf(ret_text, size,
+			       "this node keeps %u attempts, its limit, until ended ones are "
+			       "acknowledged",
+			       agent->runs.table.count);
+		return -1;
+	}
+	return 0;
+}
+
+static void spawn(struct gw_agent *agent, struct gw_run *run, const Godwit__TaskStart *start,
+		  struct gw_effects *effects)
+{
+	size_t size = gw_wire_size(&start->base);
+	uint8_t *bytes = gw_arena_alloc(&effects->arena, size);
+	struct gw_effect *effect = gw_effects_add(effects, GW_EFFECT_SPAWN, 0);
+
+	CHECK(bytes); /* the list was empty: a message fits */
+	CHECK(effect);
+	gw_wire_encode(&start->base, bytes);
+	effect->spawn.attempt = run->id;
+	effect->spawn.bytes = bytes;
+	effect->spawn.size = size;
+	if (gw_agent_lease_end_us(agent, run) < agent->lease_check_us)
+		agent->lease_check_us = gw_agent_lease_end_us(agent, run);
+	if (agent->runs.alive == 1 || run->lease_us < agent->memory.lease_us)
+		agent->memory.lease_us = run->lease_us;
+}
+
+void gw_agent_start_task(struct gw_agent *agent, const Godwit__TaskStart *start,
+			 struct gw_effects *effects)
+{
+	struct gw_attempt_id id;
+	struct gw_run *run;
+	uint64_t lease_us = start->lease_us ? start->lease_us : agent->config.lease_us;
+	char text[GW_RUN_ERROR_BYTES_MAX + 1];
+
+	if (!gw_wire_read_attempt(start->attempt, &id) || id.attempt == 0) {
+		gw_agent_refuse(agent, effects, 0, "a start names no attempt");
+		return;
+	}
+	run = gw_runs_find(&agent->runs, id);
+	if (run) {
+		(void)gw_runs_take(&agent->runs, run, GW_RUN_START);
+		return;
+	}
+	if (lease_us > GW_AGENT_LEASE_US_MAX)
+		lease_us = GW_AGENT_LEASE_US_MAX;
+	if (check_start(agent, id, start, lease_us, text, sizeof(text)) != 0) {
+		refuse_start(agent, id, text, effects);
+		return;
+	}
+	run = gw_runs_add(&agent->runs, id);
+	if (!run) {
+		(void)snprintf(text, sizeof(text), "the agent is out of memory");
+		refuse_start(agent, id, text, effects);
+		return;
+	}
+	run->lease_us = lease_us;
+	run->granted_us = start->lease_from_us ? start->lease_from_us : agent->now.mono_us;
+	run->grace_us = start->grace_us ? start->grace_us : GRACE_US_DEFAULT;
+	CHECK(gw_runs_take(&agent->runs, run, GW_RUN_START) == GW_RUN_DO_SPAWN);
+	spawn(agent, run, start, effects);
+}
+
+/* No room for a tombstone in the table: the keeper has its own. */
+static void kill_untracked(struct gw_agent *agent, struct gw_attempt_id id,
+			   struct gw_effects *effects)
+{
+	Godwit__Body body = GODWIT__BODY__INIT;
+	struct gw_run grave = {.id = id, .state = GW_RUN_TOMBSTONE};
+	struct gw_run_status status;
+	struct gw_effect *effect = gw_effects_add(effects, GW_EFFECT_KILL, 0);
+
+	CHECK(effect);
+	effect->kill.attempt = id;
+	gw_run_status(&grave, &status);
+	body.kind_case = GODWIT__BODY__KIND_TASK_STATUS;
+	body.task_status = &status.task;
+	CHECK(gw_agent_send(agent, effects, &body));
+}
+
+void gw_agent_kill_task(struct gw_agent *agent, const Godwit__TaskKill *kill,
+			struct gw_effects *effects)
+{
+	struct gw_attempt_id id;
+	struct gw_run *run;
+
+	if (!gw_wire_read_attempt(kill->attempt, &id) || id.attempt == 0) {
+		gw_agent_refuse(agent, effects, 0, "a kill names no attempt");
+		return;
+	}
+	run = gw_runs_find(&agent->runs, id);
+	if (!run)
+		run = gw_runs_add(&agent->runs, id);
+	if (!run) {
+		kill_untracked(agent, id, effects);
+		return;
+	}
+	if (kill->grace_us || run->grace_us == 0)
+		run->grace_us = kill->grace_us;
+	(void)gw_runs_take(&agent->runs, run, GW_RUN_KILL);
+}
+
+void gw_agent_forget_task(struct gw_agent *agent, const Godwit__TaskForget *forget,
+			  struct gw_effects *effects)
+{
+	struct gw_attempt_id id;
+	struct gw_run *run;
+	struct gw_effect *effect;
+
+	if (!gw_wire_read_attempt(forget->attempt, &id)) {
+		gw_agent_refuse(agent, effects, 0, "a forget names no attempt");
+		return;
+	}
+	run = gw_runs_find(&agent->runs, id);
+	if (run) {
+		(void)gw_runs_take(&agent->runs, run, GW_RUN_FORGET);
+		return;
+	}
+	/* Unknown here (the agent is new, or it was refused); the keeper may yet hold a record. */
+	effect = gw_effects_add(effects, GW_EFFECT_FORGET, 0);
+	CHECK(effect);
+	effect->forget.attempt = id;
+}
+
+/* Says what is due of one attempt and takes it from the queue. False: no room, it stays. */
+static bool say_run(struct gw_agent *agent, struct gw_run *run, struct gw_effects *effects)
+{
+	struct gw_run_status status;
+	Godwit__Body body = GODWIT__BODY__INIT;
+	struct gw_effect *effect;
+
+	if (run->due & GW_RUN_DO_KILL) {
+		effect = gw_effects_add(effects, GW_EFFECT_KILL, 0);
+		if (!effect)
+			return false;
+		effect->kill.attempt = run->id;
+		effect->kill.grace_us = run->grace_us;
+		run->due &= (uint8_t)~GW_RUN_DO_KILL;
+	}
+	if (run->due & GW_RUN_DO_FORGET) {
+		effect = gw_effects_add(effects, GW_EFFECT_FORGET, 0);
+		if (!effect)
+			return false;
+		effect->forget.attempt = run->id;
+		CHECK(gw_runs_pop(&agent->runs) == run);
+		gw_runs_remove(&agent->runs, run);
+		return true;
+	}
+	if (run->due & GW_RUN_DO_STATUS && agent->open) {
+		gw_run_status(run, &status);
+		body.kind_case = GODWIT__BODY__KIND_TASK_STATUS;
+		body.task_status = &status.task;
+		if (!gw_agent_send(agent, effects, &body))
+			return false;
+		run->due &= (uint8_t)~GW_RUN_DO_STATUS;
+	}
+	CHECK(gw_runs_pop(&agent->runs) == run);
+	return true;
+}
+
+bool gw_agent_say_runs(struct gw_agent *agent, struct gw_effects *effects)
+{
+	while (agent->runs.queue_first)
+		if (!say_run(agent, agent->runs.queue_first, effects))
+			return false;
+	return true;
+}

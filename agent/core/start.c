@@ -1,0 +1,52 @@
+/* What a TaskStart must be before it reaches the keeper: in bounds and complete, each fault with
+ * its sentence. Whether the host can do it is the keeper's to say. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "agent/core/state.h"
+#include "proto/base/limits.h"
+
+#define DEVICES_MAX 64u
+#define PATH_BYTES_MAX 4095u /* Linux PATH_MAX without the NUL */
+
+static int fault(char *ret_text, size_t size, const char *text)
+{
+	(void)snprintf(ret_text, size, "%s", text); /* cut at the size: still a sentence */
+	return -EINVAL;
+}
+
+static int check_environment(const Godwit__TaskStart *start, char *ret_text, size_t size)
+{
+	for (size_t i = 0; i < start->n_environment; i++) {
+		const char *equals = strchr(start->environment[i], '=');
+
+		if (!equals || equals == start->environment[i]) {
+			(void)snprintf(ret_text, size, /* cut at the size */
+				       "environment entry %zu is not NAME=value", i);
+			return -EINVAL;
+		}
+	}
+	return 0;
+}
+
+int gw_start_check(const Godwit__TaskStart *start, uint32_t bytes_max, char *ret_text, size_t size)
+{
+	if (start->n_arguments == 0 || start->arguments[0][0] == '\0')
+		return fault(ret_text, size, "the start names no program");
+	if (start->n_arguments > GW_ARGS_MAX)
+		return fault(ret_text, size, "the start has more than 256 arguments");
+	if (start->n_environment > GW_ENV_MAX)
+		return fault(ret_text, size, "the start has more than 256 environment entries");
+	if (start->n_device_uuids > DEVICES_MAX)
+		return fault(ret_text, size, "the start has more than 64 devices");
+	if (strlen(start->working_directory) > PATH_BYTES_MAX)
+		return fault(ret_text, size, "the working directory's path is too long");
+	if (start->working_directory[0] != '\0' && start->working_directory[0] != '/')
+		return fault(ret_text, size, "the working directory is not an absolute path");
+	if (strlen(start->user) > GW_NAME_BYTES_MAX)
+		return fault(ret_text, size, "the user's name is too long");
+	if (gw_wire_size(&start->base) > bytes_max)
+		return fault(ret_text, size, "the start is larger than the keeper takes");
+	return check_environment(start, ret_text, size);
+}
