@@ -13,7 +13,7 @@
 #define GW_KEEPER_WAITERS_MAX 64u    /* reads held open at once, over all clients */
 #define GW_KEEPER_ATTEMPTS_MAX 4096u /* records kept, ended ones included */
 #define GW_KEEPER_RUNNING_MAX 1024u  /* attempts at work at once */
-#define GW_KEEPER_FENCES_MAX 16384u  /* tasks whose older attempts are refused; oldest forgotten */
+#define GW_KEEPER_FENCES_MAX 8192u   /* tasks whose older attempts are refused; oldest forgotten */
 #define GW_KEEPER_READ_BYTES_MAX (64u << 10)
 #define GW_KEEPER_WAIT_US_MAX 60000000ull
 
