@@ -12,6 +12,7 @@
 #include "bench/wan/lab.h"
 #include "bench/wan/params.h"
 #include "bench/wan/process.h"
+#include "bench/wan/selftest.h"
 #include "proto/base/check.h"
 #include "proto/option.h"
 
@@ -326,6 +327,22 @@ static int run_stats(const struct gw_command *command, void *values, int count, 
 	return 0;
 }
 
+struct selftest_options {
+	bool quick;
+	bool json;
+};
+
+static int run_selftest(const struct gw_command *command, void *values, int count, char **operands)
+{
+	const struct selftest_options *options = values;
+	int error;
+
+	(void)command, (void)count, (void)operands; /* it has no operands */
+	heed_signals();
+	error = gw_selftest(options->quick, options->json, &interrupted);
+	return error == -EPERM ? EXIT_NO_RIGHT : error != 0;
+}
+
 #define VALUE(name, kind, structure, member, line)                                                 \
 	.value = {.key = name,                                                                     \
 		  .type = kind,                                                                    \
@@ -373,6 +390,12 @@ static const struct gw_option set_table[] = {
 	{VALUE("cut", GW_SCHEMA_DURATION, set_options, cut_us, "nothing passes for so long"),
 	 .argument = "TIME"},
 	{VALUE("heal", GW_SCHEMA_BOOL, set_options, heal, "end all cuts")},
+	{.value = {.key = NULL}},
+};
+
+static const struct gw_option selftest_table[] = {
+	{VALUE("quick", GW_SCHEMA_BOOL, selftest_options, quick, "shorter, within 50 s")},
+	{VALUE("json", GW_SCHEMA_BOOL, selftest_options, json, "rows of a bench as JSON")},
 	{.value = {.key = NULL}},
 };
 
@@ -436,6 +459,11 @@ static const struct gw_command commands[] = {
 	 .options = stats_table,
 	 .run = run_stats,
 	 .options_bytes = sizeof(struct json_options)},
+	{.name = "selftest",
+	 .summary = "hold the emulator to what it is asked for",
+	 .options = selftest_table,
+	 .run = run_selftest,
+	 .options_bytes = sizeof(struct selftest_options)},
 	{.name = NULL},
 };
 
