@@ -1,6 +1,6 @@
 /*
- * A program's side of a scheduler's state channel: send a request, wait for its answer. Blocking,
- * one thread, no reactor. Every failure is one sentence.
+ * A program's side of a scheduler's state channel: send a request, wait for its answer. Blocking.
+ * Every failure is one sentence.
  */
 #ifndef GODWIT_TRANSPORT_CLIENT_H
 #define GODWIT_TRANSPORT_CLIENT_H
@@ -26,6 +26,9 @@ int gw_client_open(const struct gw_client_options *options, uint64_t limit_us,
 /* The same from an identity's folder (keys, certificate, region). */
 int gw_client_open_directory(const char *directory, uint64_t limit_us,
 			     struct gw_client **ret_client, struct gw_fault *fault);
+/* An identity's folder: keys, region and certificate, and that they belong together. */
+int gw_identity_load(const char *directory, struct gw_keys **ret_keys, struct gw_region *ret_region,
+		     struct gw_cert *ret_cert, struct gw_fault *fault);
 struct gw_client *gw_client_close(struct gw_client *client);
 
 /* Sends `request` (its number is set here) and waits for the answer. A lost connection is taken up

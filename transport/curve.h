@@ -46,10 +46,9 @@ struct gw_keys *gw_keys_free(struct gw_keys *keys);
 int gw_region_save(const char *path, const struct gw_region *region, struct gw_fault *fault);
 int gw_region_load(const char *path, struct gw_region *ret_region, struct gw_fault *fault);
 
-/* Reads and verifies a certificate against the region's key. `ret_bytes` may be NULL, or has
- * GW_CERT_BYTES_MAX for the signed bytes. */
-int gw_certificate_load(const char *path, const struct gw_region *region, struct gw_cert *ret_cert,
-			uint8_t *ret_bytes, size_t *ret_size, struct gw_fault *fault);
+/* Reads a certificate and verifies it with the region's key at `wall_us`. 0; negative errno. */
+int gw_certificate_load(const char *path, const struct gw_region *region, int64_t wall_us,
+			struct gw_cert *ret_cert, struct gw_fault *fault);
 
 /* "tcp://[fd00::1]:7100" with another port. -EINVAL: not an endpoint. */
 int gw_endpoint_with_port(const char *endpoint, uint16_t port,

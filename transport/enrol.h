@@ -43,6 +43,15 @@ struct gw_ticket {
 /* Scheduler's machine, offline. 0; negative errno with a sentence. */
 int gw_token_create(const char *state_directory, const struct gw_grant *grant,
 		    uint8_t ret_token[GW_TOKEN_BYTES], struct gw_fault *fault);
+/* Uses the token up for this node and says what it gives. 0, also when this node used it before;
+ * -EACCES: unknown, used up by another or expired, with a sentence; other negative errno: disk. */
+int gw_token_use(const char *state_directory, const uint8_t token[GW_TOKEN_BYTES],
+		 struct gw_node_id node, int64_t wall_us, struct gw_grant *ret_grant,
+		 struct gw_fault *fault);
+/* The same without using it up. */
+int gw_token_look(const char *state_directory, const uint8_t token[GW_TOKEN_BYTES],
+		  struct gw_node_id node, int64_t wall_us, struct gw_grant *ret_grant,
+		  struct gw_fault *fault);
 /* A ticket is a secret until used: mode 0600, checked when read. */
 int gw_ticket_save(const char *path, const struct gw_ticket *ticket, struct gw_fault *fault);
 int gw_ticket_load(const char *path, struct gw_ticket *ret_ticket, struct gw_fault *fault);
@@ -66,6 +75,14 @@ int gw_enrol_new(const struct gw_enrol_options *options, struct gw_enrol **ret_e
 		 struct gw_fault *fault);
 struct gw_enrol *gw_enrol_free(struct gw_enrol *enrol);
 uint16_t gw_enrol_port(const struct gw_enrol *enrol);
+
+/* What a JoinRequest's proof signs: token, signing key, exchange key. */
+#define GW_JOIN_DOMAIN "godwit join 1"
+#define GW_JOIN_PROOF_BYTES (GW_TOKEN_BYTES + 2 * GW_KEY_BYTES)
+void gw_join_proof_bytes(const uint8_t token[GW_TOKEN_BYTES],
+			 const uint8_t signing_key[GW_KEY_BYTES],
+			 const uint8_t exchange_key[GW_KEY_BYTES],
+			 uint8_t ret_bytes[GW_JOIN_PROOF_BYTES]);
 
 /*
  * Joiner: blocks up to `limit_us`. `directory` becomes (or already is) an identity's folder: keys

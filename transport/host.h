@@ -54,7 +54,7 @@ struct gw_host_options {
 	const char *heartbeat_endpoint;
 	struct gw_journal *journal; /* NULL: in memory */
 	uint64_t term;              /* server: of this leader; ROLE says it to the core */
-	uint32_t worker_count;      /* threads for PLAN; 0: plans run on the loop */
+	uint32_t worker_count;      /* threads for PLAN; a core that plans needs one */
 	gw_host_effect_f *effect;   /* NULL: such effects are a broken invariant */
 	gw_host_failed_f *failed;
 	gw_host_notice_f *notice; /* may be NULL */

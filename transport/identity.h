@@ -27,7 +27,7 @@ int gw_identities_open(const char *state_directory, const uint8_t region_key[GW_
 		       struct gw_identities **ret_identities, struct gw_fault *fault);
 struct gw_identities *gw_identities_free(struct gw_identities *identities);
 
-/* By node, or by CURVE key; revoked ones too. NULL: unknown. Valid until the next add. */
+/* By node, or by CURVE key; revoked ones too. NULL: unknown. Valid until gw_identities_free. */
 const struct gw_identity *gw_identities_find(const struct gw_identities *identities,
 					     struct gw_node_id node);
 const struct gw_identity *gw_identities_find_key(const struct gw_identities *identities,

@@ -66,6 +66,7 @@ struct gw_link_delivery {
 	size_t size;
 	uint64_t term;
 	bool resumed;
+	bool agreed;      /* a HELLO or WELCOME was taken: this connection is the one to use */
 	uint32_t code;    /* enum gw_refusal */
 	const char *text; /* valid until the next call on the link */
 };
@@ -127,7 +128,7 @@ size_t gw_link_queued_bytes(const struct gw_link *link);
 const struct gw_link_counts *gw_link_counts(const struct gw_link *link);
 
 /* A REFUSE for a peer with whom there is no link. */
-bool gw_link_refusal(const struct gw_link_options *options, const struct gw_now *now,
+void gw_link_refusal(const struct gw_link_options *options, const struct gw_now *now,
 		     enum gw_refusal code, const char *text, struct gw_buf *out);
 
 #endif

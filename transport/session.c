@@ -1,0 +1,676 @@
+/*
+ * Sessions: from a message on a socket to a body from a known peer, and back. The checks, in order:
+ * the connection's User-Id names an identity; that identity is good now (a revoked one loses its
+ * connection here, whatever the ZAP handler said when it was made); the envelope's sender is that
+ * identity (the link's check).
+ *
+ *	start: an agent's HELLO makes its session, and later ones move it to a new connection;
+ *	run:   bodies go to the host; what a link wants sent goes to the session's connection;
+ *	stop:  a session ends by revocation or, a client's, by being idle. Sessions are freed in a
+ *	       deferred call, so that none vanishes under the function that uses it.
+ */
+#include "transport/session.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include <sodium.h>
+
+#include "proto/base/check.h"
+#include "proto/base/table.h"
+#include "transport/identity.h"
+#include "transport/reactor.h"
+#include "transport/zap.h"
+#include "transport/zsock.h"
+
+#define CLIENT_IDLE_US (120 * GW_US_PER_S)
+#define ARENA_KEEP_BYTES (256u << 10) /* a larger one is given back after use */
+#define CLIENT_ROLES (1u << GODWIT__ROLE__ROLE_USER | 1u << GODWIT__ROLE__ROLE_OPERATOR)
+#define AGENT_ROLE (1u << GODWIT__ROLE__ROLE_AGENT)
+
+struct session {
+	struct gw_session_key key; /* first */
+	struct gw_sessions *sessions;
+	struct gw_link *link;
+	struct gw_peer peer;
+	struct gw_timer timer; /* the link's */
+	struct gw_route state_route;
+	struct gw_route heartbeat_route;
+	bool has_state_route;
+	bool has_heartbeat_route;
+	bool up;                 /* the core was told */
+	bool ended;              /* to be freed */
+	const char *down_reason; /* the core is to be told; static text */
+	uint64_t used_us;
+	int fd;                          /* of its TCP connection, as of the last HELLO */
+	struct sockaddr_storage fd_peer; /* whose it was then: numbers are given out again */
+	socklen_t fd_peer_size;
+};
+
+struct gw_sessions {
+	struct gw_host_options options;
+	struct gw_session_calls calls;
+	struct gw_host_counts *counts;
+	struct gw_zsock *state;
+	struct gw_zsock *heartbeat;
+	struct gw_table table;
+	uint32_t client_count;
+	struct gw_timer idle_timer; /* runs while there are clients */
+	struct gw_deferred sweep;
+	struct gw_arena arena;
+	struct gw_buf out;
+	struct session *only; /* client: the scheduler's */
+};
+
+static bool is_server(const struct gw_sessions *sessions)
+{
+	return sessions->options.identities != NULL;
+}
+
+static struct gw_now now_of(const struct gw_sessions *sessions)
+{
+	return gw_reactor_now(sessions->options.reactor);
+}
+
+/* The core hears of it from a deferred call, and only if it knew the session as up. */
+static void set_down(struct session *session, const char *reason)
+{
+	gw_link_disconnected(session->link);
+	session->has_state_route = false;
+	session->has_heartbeat_route = false;
+	gw_reactor_timer_cancel(session->sessions->options.reactor, &session->timer);
+	if (!session->down_reason)
+		session->down_reason = reason;
+	gw_reactor_defer(session->sessions->options.reactor, &session->sessions->sweep);
+}
+
+/* Hands the connection whatever the link has to say. */
+static void flush(struct session *session)
+{
+	struct gw_sessions *sessions = session->sessions;
+	struct gw_now now = now_of(sessions);
+	const struct gw_route *route = is_server(sessions) ? &session->state_route : NULL;
+
+	for (;;) {
+		int error;
+
+		sessions->out.size = 0;
+		if ((route && !session->has_state_route) ||
+		    !gw_link_next(session->link, &now, &sessions->out))
+			break;
+		error = gw_zsock_send(sessions->state, route, sessions->out.bytes,
+				      sessions->out.size);
+		if (error == -EHOSTUNREACH) {
+			set_down(session, "its connection is gone");
+			break;
+		}
+		/* -EAGAIN: the link sends it again when no acknowledgement comes. */
+	}
+	if (sessions->out.capacity > ARENA_KEEP_BYTES)
+		gw_buf_deinit(&sessions->out);
+	gw_reactor_timer_set(sessions->options.reactor, &session->timer,
+			     gw_link_wake_us(session->link));
+}
+
+static void timer_fired(void *context)
+{
+	struct session *session = context;
+	struct gw_now now = now_of(session->sessions);
+
+	gw_link_tick(session->link, &now);
+	flush(session);
+}
+
+static struct gw_link *make_link(const struct session *session, bool says_hello)
+{
+	const struct gw_host_options *options = &session->sessions->options;
+	struct gw_link_options link_options = {
+		.self = options->keys->node,
+		.peer = session->key.node,
+		.client = says_hello,
+	};
+
+	if (options->cert)
+		link_options.tenant = options->cert->tenant;
+	while (link_options.epoch == 0)
+		randombytes_buf(&link_options.epoch, sizeof(link_options.epoch));
+	return gw_link_new(&link_options);
+}
+
+static void free_session(struct session *session)
+{
+	gw_reactor_timer_cancel(session->sessions->options.reactor, &session->timer);
+	gw_link_free(session->link);
+	free(session);
+}
+
+/* NULL: at a limit, or out of memory. */
+static struct session *add_session(struct gw_sessions *sessions, struct gw_session_key key,
+				   const struct gw_peer *peer)
+{
+	struct session *session = calloc(1, sizeof(*session));
+	struct gw_now now = now_of(sessions);
+
+	if (!session)
+		return NULL;
+	session->key = key;
+	session->sessions = sessions;
+	session->peer = *peer;
+	session->fd = -1;
+	session->used_us = now.mono_us;
+	session->timer.fired = timer_fired;
+	session->timer.context = session;
+	session->link = make_link(session, !is_server(sessions));
+	if (!session->link || gw_table_add(&sessions->table, session) < 0) {
+		free_session(session);
+		return NULL;
+	}
+	if (key.connection != 0 && sessions->client_count++ == 0)
+		gw_reactor_timer_set(sessions->options.reactor, &sessions->idle_timer,
+				     now.mono_us + CLIENT_IDLE_US);
+	return session;
+}
+
+static void idle_timer_fired(void *context)
+{
+	struct gw_sessions *sessions = context;
+	uint64_t now_us = now_of(sessions).mono_us;
+
+	for (uint32_t i = 0; i < sessions->table.count; i++) {
+		struct session *session = sessions->table.entries[i];
+
+		if (session->key.connection != 0 && now_us - session->used_us >= CLIENT_IDLE_US)
+			session->ended = true;
+	}
+	gw_reactor_defer(sessions->options.reactor, &sessions->sweep);
+	if (sessions->client_count > 0)
+		gw_reactor_timer_set(sessions->options.reactor, &sessions->idle_timer,
+				     now_us + CLIENT_IDLE_US);
+}
+
+/* Tells the core of sessions that went down, and frees those that ended. */
+static void sweep(void *context)
+{
+	struct gw_sessions *sessions = context;
+	uint32_t i = 0;
+
+	while (i < sessions->table.count) {
+		struct session *session = sessions->table.entries[i];
+		const char *reason = session->down_reason;
+		bool told = session->up && reason;
+
+		session->down_reason = NULL;
+		if (reason)
+			session->up = false;
+		if (reason && session->key.connection != 0)
+			session->ended = true; /* a client opens a new one */
+		if (told)
+			sessions->calls.down(sessions->calls.context, session->key.node, reason);
+		if (!session->ended) {
+			i++;
+			continue;
+		}
+		(void)gw_table_remove(&sessions->table, &session->key); /* the last takes place i */
+		if (session->key.connection != 0)
+			sessions->client_count--;
+		free_session(session);
+	}
+}
+
+/* Shuts a TCP connection under libzmq, which then sees it end. */
+static void shut(int fd)
+{
+	if (fd >= 0)
+		(void)shutdown(fd, SHUT_RDWR); /* it may be gone already */
+}
+
+/* Notes the connection that the session uses from now on. */
+static void take_connection(struct session *session, const struct gw_zmessage *message)
+{
+	session->state_route = message->route;
+	session->has_state_route = true;
+	session->fd = message->fd;
+	session->fd_peer_size = sizeof(session->fd_peer);
+	memset(&session->fd_peer, 0, sizeof(session->fd_peer));
+	if (session->fd < 0 || getpeername(session->fd, (struct sockaddr *)&session->fd_peer,
+					   &session->fd_peer_size) < 0)
+		session->fd = -1;
+}
+
+static void shut_session(const struct session *session)
+{
+	struct sockaddr_storage peer;
+	socklen_t size = sizeof(peer);
+
+	memset(&peer, 0, sizeof(peer));
+	if (session->fd >= 0 && getpeername(session->fd, (struct sockaddr *)&peer, &size) == 0 &&
+	    size == session->fd_peer_size && memcmp(&peer, &session->fd_peer, size) == 0)
+		shut(session->fd);
+}
+
+/* The good identity behind a message; NULL: refused and counted. */
+static const struct gw_identity *identify(struct gw_sessions *sessions,
+					  const struct gw_zmessage *message)
+{
+	const struct gw_identity *identity = NULL;
+	struct gw_node_id node;
+
+	if (message->user_id && gw_id_parse_hex(message->user_id, &node.id))
+		identity = gw_identities_find(sessions->options.identities, node);
+	if (gw_identity_good(identity, now_of(sessions).wall_us))
+		return identity;
+	sessions->counts->refused_identity++;
+	if (identity)
+		shut(message->fd);
+	return NULL;
+}
+
+static uint64_t route_number(const struct gw_route *route)
+{
+	uint64_t number = 1; /* so that no route is 0 */
+
+	for (size_t i = 0; i < GW_ROUTE_BYTES; i++)
+		number = number << 8 | route->bytes[i];
+	return number;
+}
+
+static struct gw_session_key key_for(const struct gw_identity *identity,
+				     const struct gw_route *route)
+{
+	struct gw_session_key key = {.node = identity->node};
+
+	if (!(identity->cert.roles & AGENT_ROLE))
+		key.connection = route_number(route);
+	return key;
+}
+
+static void send_refusal(struct gw_sessions *sessions, const struct gw_zmessage *message,
+			 enum gw_refusal code, const char *text)
+{
+	const struct gw_link_options self = {.self = sessions->options.keys->node};
+	const struct gw_route *route = is_server(sessions) ? &message->route : NULL;
+	struct gw_now now = now_of(sessions);
+
+	sessions->out.size = 0;
+	gw_link_refusal(&self, &now, code, text, &sessions->out);
+	/* One that cannot be reached needs no reason. */
+	(void)gw_zsock_send(sessions->state, route, sessions->out.bytes, sessions->out.size);
+}
+
+/* The session that this message belongs to, made if need be; NULL: refused. */
+static struct session *session_for(struct gw_sessions *sessions, const struct gw_zmessage *message)
+{
+	const struct gw_identity *identity;
+	struct gw_session_key key;
+	struct gw_peer peer;
+	struct session *session;
+
+	if (!is_server(sessions))
+		return sessions->only;
+	identity = identify(sessions, message);
+	if (!identity)
+		return NULL;
+	key = key_for(identity, &message->route);
+	session = gw_table_find(&sessions->table, &key);
+	if (session)
+		return session->ended ? NULL : session;
+	peer = (struct gw_peer){
+		.node = identity->node,
+		.tenant = identity->cert.tenant,
+		.roles = identity->cert.roles,
+		.name = identity->cert.name,
+		.site = identity->cert.site,
+		.region = identity->cert.region,
+		.provider = identity->cert.provider,
+	};
+	if (key.connection == 0 ||
+	    (sessions->client_count < GW_HOST_CLIENTS_MAX && identity->cert.roles & CLIENT_ROLES))
+		session = add_session(sessions, key, &peer);
+	if (!session) {
+		sessions->counts->refused_overload++;
+		send_refusal(sessions, message, GW_REFUSAL_OVERLOAD,
+			     "the scheduler has as many sessions as it may; try again later");
+	}
+	return session;
+}
+
+static void malformed(struct gw_sessions *sessions, const struct gw_zmessage *message)
+{
+	sessions->counts->refused_malformed++;
+	send_refusal(sessions, message, GW_REFUSAL_MALFORMED,
+		     "this is not a message of the protocol and session agreed on");
+}
+
+static void give_body(struct session *session, const struct gw_zmessage *message,
+		      enum gw_channel channel, const struct gw_link_delivery *delivery)
+{
+	struct gw_sessions *sessions = session->sessions;
+
+	if (!sessions->calls.body(sessions->calls.context, session->key, &session->peer, channel,
+				  delivery))
+		malformed(sessions, message);
+}
+
+static void set_up(struct session *session, bool resumed)
+{
+	struct gw_sessions *sessions = session->sessions;
+
+	/* Down and up again before the core heard of either: to it nothing happened, unless what
+	 * was lost in between must be told. */
+	session->down_reason = NULL;
+	if (session->up && resumed)
+		return;
+	session->up = true;
+	sessions->calls.up(sessions->calls.context, &session->peer, resumed);
+}
+
+static void refused(struct session *session, const struct gw_link_delivery *delivery)
+{
+	struct gw_sessions *sessions = session->sessions;
+
+	if (delivery->code == GW_REFUSAL_PROTOCOL)
+		sessions->counts->refused_protocol++;
+	if (sessions->calls.notice)
+		sessions->calls.notice(sessions->calls.context, delivery->text);
+	flush(session); /* the reason, while there is a connection */
+	set_down(session, "one side refused the other");
+}
+
+static void release_arena(struct gw_sessions *sessions)
+{
+	if (sessions->arena.used_bytes > ARENA_KEEP_BYTES)
+		gw_arena_deinit(&sessions->arena);
+	else
+		gw_arena_reset(&sessions->arena);
+}
+
+static void state_received(void *context, const struct gw_zmessage *message)
+{
+	struct gw_sessions *sessions = context;
+	struct session *session = session_for(sessions, message);
+	struct gw_link_delivery delivery;
+	enum gw_link_result result;
+	struct gw_now now;
+
+	if (!session)
+		return;
+	now = now_of(sessions);
+	session->used_us = now.mono_us;
+	result = gw_link_receive(session->link, &now, &sessions->arena, message->bytes,
+				 message->size, &delivery);
+	if (is_server(sessions) && result != GW_LINK_SPOOFED && result != GW_LINK_MALFORMED &&
+	    (delivery.agreed || !session->has_state_route))
+		take_connection(session, message);
+	switch (result) {
+	case GW_LINK_NOTHING:
+		break;
+	case GW_LINK_BODY:
+		give_body(session, message, GW_CHANNEL_STATE, &delivery);
+		break;
+	case GW_LINK_UP:
+		set_up(session, delivery.resumed);
+		break;
+	case GW_LINK_REFUSED:
+		refused(session, &delivery);
+		break;
+	case GW_LINK_MALFORMED:
+		malformed(sessions, message);
+		break;
+	case GW_LINK_SPOOFED:
+		sessions->counts->refused_identity++;
+		send_refusal(sessions, message, GW_REFUSAL_IDENTITY,
+			     "the sender that this message names is not the owner of the key");
+		break;
+	}
+	flush(session);
+	release_arena(sessions);
+}
+
+static void heartbeat_received(void *context, const struct gw_zmessage *message)
+{
+	struct gw_sessions *sessions = context;
+	struct session *session = sessions->only;
+	struct gw_link_delivery delivery;
+	enum gw_link_result result;
+	struct gw_now now = now_of(sessions);
+
+	if (is_server(sessions)) {
+		const struct gw_identity *identity = identify(sessions, message);
+		struct gw_session_key key;
+
+		if (!identity)
+			return;
+		key = key_for(identity, &message->route);
+		session = gw_table_find(&sessions->table, &key);
+	}
+	if (!session || session->ended)
+		return; /* no session yet: it will beat again */
+	result = gw_link_receive_heartbeat(session->link, &now, &sessions->arena, message->bytes,
+					   message->size, &delivery);
+	if (result == GW_LINK_SPOOFED) {
+		sessions->counts->refused_identity++;
+	} else if (result == GW_LINK_MALFORMED) {
+		sessions->counts->refused_malformed++;
+	} else if (result == GW_LINK_BODY) {
+		session->heartbeat_route = message->route;
+		session->has_heartbeat_route = true;
+		if (session->up &&
+		    !sessions->calls.body(sessions->calls.context, session->key, &session->peer,
+					  GW_CHANNEL_HEARTBEAT, &delivery))
+			sessions->counts->refused_malformed++;
+	}
+	flush(session);
+	release_arena(sessions);
+}
+
+static void notice(struct gw_sessions *sessions, const char *text)
+{
+	if (sessions->calls.notice)
+		sessions->calls.notice(sessions->calls.context, text);
+}
+
+static void connection(void *context, enum gw_connection state)
+{
+	struct gw_sessions *sessions = context;
+	struct gw_now now = now_of(sessions);
+
+	switch (state) {
+	case GW_CONNECTION_UP:
+		gw_link_connected(sessions->only->link, &now);
+		flush(sessions->only);
+		break;
+	case GW_CONNECTION_DOWN:
+		set_down(sessions->only, "the connection to the scheduler is lost");
+		break;
+	case GW_CONNECTION_REFUSED:
+		notice(sessions, "the scheduler refuses this key: it is unknown there, or revoked");
+		break;
+	case GW_CONNECTION_STRANGE:
+		notice(sessions,
+		       "what answers in the scheduler's place broke off the handshake: it "
+		       "has another key, or speaks something else");
+		break;
+	}
+}
+
+static int open_sockets(struct gw_sessions *sessions, struct gw_fault *fault)
+{
+	const struct gw_host_options *options = &sessions->options;
+	bool server = is_server(sessions);
+	struct gw_zsock_options zsock_options = {
+		.reactor = options->reactor,
+		.zmq = options->zmq,
+		.keys = options->keys,
+		.server_key = server ? NULL : options->region->exchange_key,
+		.domain = GW_ZAP_STATE,
+		.endpoint = server ? options->state_endpoint : options->region->state_endpoint,
+		.received = state_received,
+		.connection = server ? NULL : connection,
+		.context = sessions,
+	};
+	int error = gw_zsock_open(&zsock_options, &sessions->state, fault);
+
+	if (error < 0)
+		return error;
+	zsock_options.domain = GW_ZAP_HEARTBEAT;
+	zsock_options.endpoint =
+		server ? options->heartbeat_endpoint : options->region->heartbeat_endpoint;
+	zsock_options.received = heartbeat_received;
+	zsock_options.connection = NULL;
+	return gw_zsock_open(&zsock_options, &sessions->heartbeat, fault);
+}
+
+/* A client's one session, with the scheduler that the region file names. */
+static int add_scheduler(struct gw_sessions *sessions)
+{
+	const struct gw_region *region = sessions->options.region;
+	const struct gw_peer peer = {
+		.node = gw_cert_node_id(region->signing_key),
+		.roles = 1u << GODWIT__ROLE__ROLE_SCHEDULER,
+		.name = region->name,
+		.site = "",
+		.region = region->name,
+		.provider = "",
+	};
+	const struct gw_session_key key = {.node = peer.node};
+
+	sessions->only = add_session(sessions, key, &peer);
+	return sessions->only ? 0 : -ENOMEM;
+}
+
+int gw_sessions_new(const struct gw_host_options *options, const struct gw_session_calls *calls,
+		    struct gw_host_counts *counts, struct gw_sessions **ret_sessions,
+		    struct gw_fault *fault)
+{
+	struct gw_sessions *sessions = calloc(1, sizeof(*sessions));
+	uint64_t hash_key;
+	int error;
+
+	if (!sessions)
+		return -ENOMEM;
+	randombytes_buf(&hash_key, sizeof(hash_key));
+	sessions->options = *options;
+	sessions->calls = *calls;
+	sessions->counts = counts;
+	sessions->sweep.call = sweep;
+	sessions->sweep.context = sessions;
+	sessions->idle_timer.fired = idle_timer_fired;
+	sessions->idle_timer.context = sessions;
+	gw_table_init(&sessions->table, sizeof(struct gw_session_key),
+		      GW_NODES_MAX + GW_HOST_CLIENTS_MAX, hash_key);
+	gw_arena_init(&sessions->arena, 2 * (size_t)GW_MESSAGE_BYTES_MAX);
+	gw_buf_init(&sessions->out, GW_MESSAGE_BYTES_MAX);
+	error = is_server(sessions) ? 0 : add_scheduler(sessions);
+	if (error == 0)
+		error = open_sockets(sessions, fault);
+	if (error < 0) {
+		gw_sessions_free(sessions);
+		return error;
+	}
+	*ret_sessions = sessions;
+	return 0;
+}
+
+struct gw_sessions *gw_sessions_free(struct gw_sessions *sessions)
+{
+	if (!sessions)
+		return NULL;
+	gw_zsock_close(sessions->state);
+	gw_zsock_close(sessions->heartbeat);
+	gw_reactor_undefer(sessions->options.reactor, &sessions->sweep);
+	gw_reactor_timer_cancel(sessions->options.reactor, &sessions->idle_timer);
+	for (uint32_t i = 0; i < sessions->table.count; i++)
+		free_session(sessions->table.entries[i]);
+	gw_table_deinit(&sessions->table);
+	gw_arena_deinit(&sessions->arena);
+	gw_buf_deinit(&sessions->out);
+	free(sessions);
+	return NULL;
+}
+
+static enum gw_link_sent send_heartbeat(struct session *session, uint64_t term, const uint8_t *body,
+					size_t size)
+{
+	struct gw_sessions *sessions = session->sessions;
+	const struct gw_route *route = is_server(sessions) ? &session->heartbeat_route : NULL;
+	struct gw_now now = now_of(sessions);
+	struct gw_arena arena;
+	bool made;
+
+	if (route && !session->has_heartbeat_route)
+		return GW_LINK_CLOSED;
+	gw_arena_init(&arena, GW_DECODE_BYTES_MAX); /* the shared one may hold the body answered */
+	sessions->out.size = 0;
+	made = gw_link_heartbeat(session->link, &now, &arena, term, body, size, &sessions->out);
+	gw_arena_deinit(&arena);
+	if (!made)
+		return GW_LINK_CLOSED;
+	/* Newest matters, may be lost: the next one comes. */
+	return gw_zsock_send(sessions->heartbeat, route, sessions->out.bytes, sessions->out.size) <
+			       0
+		       ? GW_LINK_CLOSED
+		       : GW_LINK_QUEUED;
+}
+
+enum gw_link_sent gw_sessions_send(struct gw_sessions *sessions, struct gw_session_key to,
+				   enum gw_channel channel, uint64_t term, const uint8_t *body,
+				   size_t size)
+{
+	struct session *session = gw_table_find(&sessions->table, &to);
+	enum gw_link_sent sent;
+	struct gw_now now;
+
+	if (!session || session->ended)
+		return GW_LINK_CLOSED;
+	if (channel == GW_CHANNEL_HEARTBEAT)
+		return send_heartbeat(session, term, body, size);
+	now = now_of(sessions);
+	session->used_us = now.mono_us;
+	sent = gw_link_send(session->link, &now, term, body, size);
+	if (sent == GW_LINK_QUEUED)
+		flush(session);
+	return sent;
+}
+
+void gw_sessions_restart(struct gw_sessions *sessions, struct gw_session_key key,
+			 const char *reason)
+{
+	struct session *session = gw_table_find(&sessions->table, &key);
+	struct gw_link *link = session ? make_link(session, true) : NULL;
+	struct gw_now now = now_of(sessions);
+
+	if (!link)
+		return;
+	gw_link_free(session->link);
+	session->link = link;
+	session->down_reason = reason;
+	gw_reactor_defer(sessions->options.reactor, &sessions->sweep);
+	if (!is_server(sessions) || session->has_state_route)
+		gw_link_connected(link, &now);
+	flush(session);
+}
+
+void gw_sessions_shut(struct gw_sessions *sessions, struct gw_node_id node)
+{
+	for (uint32_t i = 0; i < sessions->table.count; i++) {
+		struct session *session = sessions->table.entries[i];
+
+		if (!gw_id_equal(session->key.node.id, node.id))
+			continue;
+		shut_session(session);
+		set_down(session, "its identity was revoked");
+		session->ended = true;
+	}
+}
+
+uint16_t gw_sessions_state_port(const struct gw_sessions *sessions)
+{
+	return gw_zsock_port(sessions->state);
+}
+
+uint16_t gw_sessions_heartbeat_port(const struct gw_sessions *sessions)
+{
+	return gw_zsock_port(sessions->heartbeat);
+}
