@@ -1,6 +1,6 @@
 /*
- * The host's loop, in virtual time. Order of effects: those that wait for the journal keep their
- * order among themselves; one that waits for nothing overtakes none that was asked for before it.
+ * The host's loop, in virtual time. Effects that wait for the journal keep their order among
+ * themselves, and are released before DURABLE is fed; one whose time has come overtakes them.
  */
 #include "bench/sim/host.h"
 
@@ -27,6 +27,7 @@ int sim_shared_init(struct sim_shared *shared, struct sim_world *world)
 {
 	*shared = (struct sim_shared){.world = world};
 	gw_arena_init(&shared->arena, GW_DECODE_BYTES_MAX);
+	gw_buf_init(&shared->envelope, GW_MESSAGE_BYTES_MAX);
 	return gw_effects_init(&shared->effects, EFFECTS_CAPACITY, EFFECTS_ARENA_BYTES);
 }
 
@@ -34,6 +35,7 @@ void sim_shared_deinit(struct sim_shared *shared)
 {
 	gw_effects_deinit(&shared->effects);
 	gw_arena_deinit(&shared->arena);
+	gw_buf_deinit(&shared->envelope);
 }
 
 static void tick(struct sim_timer *timer);
@@ -127,7 +129,8 @@ static void drop_held(struct sim_host *host)
 	while ((held = take_held(host))) {
 		if (held->effect.kind ==
 		    GW_EFFECT_PLAN) /* the snapshot is the function's to free */
-			free(held->effect.plan.run(held->effect.plan.snapshot, 0, 0));
+			host->shared->plan_free(
+				held->effect.plan.run(held->effect.plan.snapshot, 0, 0));
 		free_held(host, held);
 	}
 }
@@ -238,6 +241,8 @@ void sim_host_step(struct sim_host *host, struct gw_event *event)
 
 	if (!host->node || host->world->stopped)
 		return;
+	CHECK(!host->shared->stepping);
+	host->shared->stepping = true;
 	sim_trace(host->world, host->epoch << 8 | (uint64_t)event->kind);
 	sim_trace(host->world, host->world->now_us);
 	step_once(host, event);
@@ -247,10 +252,11 @@ void sim_host_step(struct sim_host *host, struct gw_event *event)
 		if (++continues > CONTINUES_MAX) {
 			sim_world_fail(host->world, "%s: its core never has enough of CONTINUE",
 				       host->name);
-			return;
+			break;
 		}
 		step_once(host, &more);
 	}
+	host->shared->stepping = false;
 	sim_timer_set(host->world, &host->tick,
 		      sim_clock_true(&host->clock, gw_node_wake_us(host->node)));
 }

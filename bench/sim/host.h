@@ -42,8 +42,8 @@ enum sim_bug {
 	SIM_BUG_NONE,
 	SIM_BUG_EARLY_EFFECTS,  /* the host carries effects out before they are durable */
 	SIM_BUG_KEEPER_FORGETS, /* a keeper loses an attempt that runs */
-	SIM_BUG_KEEPER_REPEATS, /* a keeper starts an attempt again that had ended */
-	SIM_BUG_DELIVERS_TWICE, /* every message arrives twice, past the session's guard */
+	SIM_BUG_KEEPER_REVIVES, /* after a reboot a keeper says LOST of what it starts again */
+	SIM_BUG_SLOW_CLOCK,     /* clocks run slower than the bound that leases count on */
 	SIM_BUG_JOURNAL_HOLE,   /* a record is lost at replay */
 	SIM_BUG_COUNT,
 };
@@ -51,8 +51,11 @@ enum sim_bug {
 /* What hosts of one world share. */
 struct sim_shared {
 	struct sim_world *world;
-	struct gw_effects effects; /* steps do not nest, so one list serves all */
-	struct gw_arena arena;     /* of what one event is decoded into */
+	struct gw_effects effects;       /* steps do not nest, so one list serves all */
+	struct gw_arena arena;           /* of what one event is decoded into */
+	struct gw_buf envelope;          /* being sent */
+	void (*plan_free)(void *result); /* of a planner's result that no core wants any more */
+	bool stepping; /* no core is stepped from inside another's step, for they share the list */
 	enum sim_bug bug;
 };
 
@@ -73,8 +76,9 @@ struct sim_host {
 	struct gw_node *node; /* NULL: down */
 	struct sim_clock clock;
 	struct gw_peer peer; /* who it is */
-	char name[16];
+	char name[32];
 	uint64_t epoch; /* of its process; grows with each start */
+	uint64_t term;  /* of the leader, as this host knows it */
 	struct sim_journal journal;
 	struct sim_held *held_first; /* effects that wait for the journal */
 	struct sim_held *held_last;

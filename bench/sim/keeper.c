@@ -147,12 +147,6 @@ static void spawn(struct sim_keeper *keeper, const struct gw_effect *effect)
 	const Godwit__TaskStart *start;
 
 	if (attempt) {
-		if (keeper->host->shared->bug == SIM_BUG_KEEPER_REPEATS && attempt->ended_us) {
-			attempt->state = GODWIT__ATTEMPT_STATE__ATTEMPT_STARTING;
-			attempt->ended_us = 0;
-			sim_timer_set(world, &attempt->life, world->now_us + SPAWN_US_MIN);
-			return;
-		}
 		report_soon(attempt);
 		return;
 	}
@@ -227,6 +221,7 @@ static void live(struct sim_timer *timer)
 	if (sim_chance_ppm(world, SPAWN_FAILS_PPM)) {
 		attempt->state = GODWIT__ATTEMPT_STATE__ATTEMPT_FAILED_TO_START;
 		attempt->ended_us = world->now_us;
+		keeper->ops->ended(keeper, attempt);
 		report_soon(attempt);
 		return;
 	}
@@ -324,8 +319,23 @@ static void report(struct sim_timer *timer)
 	sim_host_step(keeper->host, &event);
 }
 
+/* The planted bug: the table loses what runs, the process does not. */
+static void forget_running(struct sim_keeper *keeper)
+{
+	for (uint32_t i = 0; i < keeper->attempts.count; i++) {
+		struct sim_attempt *attempt = keeper->attempts.entries[i];
+
+		if (attempt->state == GODWIT__ATTEMPT_STATE__ATTEMPT_RUNNING) {
+			drop(attempt);
+			return;
+		}
+	}
+}
+
 void sim_keeper_adopt(struct sim_keeper *keeper)
 {
+	if (keeper->host->shared->bug == SIM_BUG_KEEPER_FORGETS)
+		forget_running(keeper);
 	for (uint32_t i = 0; i < keeper->attempts.count; i++) {
 		struct sim_attempt *attempt = keeper->attempts.entries[i];
 
@@ -341,7 +351,12 @@ void sim_keeper_reboot(struct sim_keeper *keeper)
 		struct sim_attempt *attempt = keeper->attempts.entries[i];
 
 		sim_timer_clear(keeper->host->world, &attempt->report);
-		if (attempt->state == GODWIT__ATTEMPT_STATE__ATTEMPT_RUNNING) {
+		if (attempt->state == GODWIT__ATTEMPT_STATE__ATTEMPT_RUNNING &&
+		    keeper->host->shared->bug == SIM_BUG_KEEPER_REVIVES) {
+			attempt->state = GODWIT__ATTEMPT_STATE__ATTEMPT_LOST;
+			sim_timer_clear(keeper->host->world, &attempt->life);
+			sim_timer_clear(keeper->host->world, &attempt->kill);
+		} else if (attempt->state == GODWIT__ATTEMPT_STATE__ATTEMPT_RUNNING) {
 			end(attempt, GODWIT__ATTEMPT_STATE__ATTEMPT_LOST, 0);
 		} else if (attempt->state == GODWIT__ATTEMPT_STATE__ATTEMPT_STARTING) {
 			sim_timer_clear(keeper->host->world, &attempt->life);

@@ -43,7 +43,7 @@ struct sim_attempt {
 };
 
 struct sim_keeper_ops {
-	/* The ground truth: a process began, or ended. */
+	/* The ground truth: a process began, or ended; one that could not begin only ends. */
 	void (*began)(struct sim_keeper *keeper, const struct sim_attempt *attempt);
 	void (*ended)(struct sim_keeper *keeper, const struct sim_attempt *attempt);
 };

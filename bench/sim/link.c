@@ -132,7 +132,7 @@ void sim_conn_close(struct sim_conn *conn)
 	conn->tries = 0;
 }
 
-void sim_conn_send(struct sim_conn *conn, enum sim_end from, const uint8_t *bytes, size_t size)
+bool sim_conn_send(struct sim_conn *conn, enum sim_end from, const uint8_t *bytes, size_t size)
 {
 	struct sim_flow *flow = &conn->flows[from == SIM_DIALER ? SIM_LISTENER : SIM_DIALER];
 	struct sim_path *path = conn->path;
@@ -141,8 +141,9 @@ void sim_conn_send(struct sim_conn *conn, enum sim_end from, const uint8_t *byte
 	uint64_t sent_us = world->now_us;
 
 	if (!conn->up)
-		return;
+		return false;
 	packet = sim_packet_new(world, bytes, size);
+	packet->generation = conn->generation;
 	if (sent_us < flow->busy_until_us)
 		sent_us = flow->busy_until_us;
 	if (path->rate_bps > 0)
@@ -159,13 +160,13 @@ void sim_conn_send(struct sim_conn *conn, enum sim_end from, const uint8_t *byte
 	sim_fifo_push(&flow->waiting, packet);
 	if (!path->cut && flow->waiting.first == packet)
 		sim_timer_set(world, &flow->arrival, packet->at_us);
+	return true;
 }
 
 static void hand_up(struct sim_conn *conn, enum sim_end end, struct sim_packet *packet)
 {
+	conn->received_generation = packet->generation;
 	conn->ops->receive(conn, end, packet->bytes, packet->size);
-	if (conn->delivers_twice)
-		conn->ops->receive(conn, end, packet->bytes, packet->size);
 	sim_packet_free(conn->world, packet);
 }
 

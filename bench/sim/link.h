@@ -34,7 +34,7 @@ enum sim_end {
 struct sim_conn;
 
 struct sim_conn_ops {
-	/* The connection stands (again); the listener learns of it with the first message. */
+	/* The connection stands (again); the listener is not told. */
 	void (*up)(struct sim_conn *conn);
 	/* The dialling end sees that it broke. */
 	void (*down)(struct sim_conn *conn);
@@ -62,9 +62,9 @@ struct sim_conn {
 	const char *name; /* for the transcript */
 	bool wanted;      /* the dialler wants it */
 	bool up;
-	uint32_t generation; /* counts connections made */
-	uint32_t tries;      /* since the last success */
-	bool delivers_twice; /* planted bug: see fault.h */
+	uint32_t generation;          /* counts connections made */
+	uint32_t received_generation; /* of the connection that brought the message in hand */
+	uint32_t tries;               /* since the last success */
 	struct sim_timer dial;
 	struct sim_flow flows[2]; /* by receiving end */
 };
@@ -78,9 +78,8 @@ void sim_conn_open(struct sim_conn *conn);
 void sim_conn_close(struct sim_conn *conn);
 /* A reset: what is in flight is lost, the dialler tries again. */
 void sim_conn_break(struct sim_conn *conn);
-/* Takes a copy. Without a connection the message is lost, as at a ROUTER, or at a DEALER with
- * ZMQ_IMMEDIATE. `from` sends. */
-void sim_conn_send(struct sim_conn *conn, enum sim_end from, const uint8_t *bytes, size_t size);
+/* Takes a copy. `from` sends. False: there is no connection, the message is lost. */
+bool sim_conn_send(struct sim_conn *conn, enum sim_end from, const uint8_t *bytes, size_t size);
 
 /* Nothing passes any more. `breaks`: connections over it break at once; else they stall, and what
  * was sent arrives after the heal. */

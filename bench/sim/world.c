@@ -132,8 +132,8 @@ void sim_transcribe(struct sim_world *world, const char *who, const char *format
 {
 	va_list arguments;
 
-	(void)fprintf(world->transcript, "%6llu.%06llu %-12s ",
-		      world->now_us / GW_US_PER_S, world->now_us % GW_US_PER_S, who);
+	(void)fprintf(world->transcript, "%6llu.%06llu %-12s ", world->now_us / GW_US_PER_S,
+		      world->now_us % GW_US_PER_S, who);
 	va_start(arguments, format);
 	(void)vfprintf(world->transcript, format, arguments); /* a transcript is best effort */
 	va_end(arguments);
@@ -160,7 +160,7 @@ struct sim_packet *sim_packet_new(struct sim_world *world, const void *bytes, si
 	packet->at_us = 0;
 	packet->size = (uint32_t)size;
 	packet->size_class = class;
-	if (size > 0)
+	if (bytes && size > 0)
 		memcpy(packet->bytes, bytes, size);
 	return packet;
 }

@@ -32,6 +32,7 @@ struct sim_packet {
 	uint64_t at_us; /* when it arrives */
 	uint32_t size;
 	uint32_t size_class;
+	uint32_t generation; /* of the connection that carries it */
 	uint8_t bytes[];
 };
 
@@ -85,7 +86,7 @@ void sim_trace_bytes(struct sim_world *world, const void *bytes, size_t size);
 void sim_transcribe(struct sim_world *world, const char *who, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 
-/* A packet with a copy of the bytes; never NULL. */
+/* A packet with a copy of the bytes, or for NULL with room for them; never NULL. */
 struct sim_packet *sim_packet_new(struct sim_world *world, const void *bytes, size_t size);
 void sim_packet_free(struct sim_world *world, struct sim_packet *packet);
 void sim_fifo_push(struct sim_fifo *fifo, struct sim_packet *packet);

@@ -1,0 +1,306 @@
+/*
+ * Two witnesses: the journal (what the scheduler decided, once it is durable) and the keepers (what
+ * really ran). The cores are asked as well, but never believed alone.
+ */
+#include "bench/sim/check.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/core/check.h"
+#include "bench/sim/grid.h"
+#include "proto/base/check.h"
+#include "proto/wire.h"
+#include "scheduler/core/check.h"
+
+#define TASKS_MAX 1000000u
+#define JOBS_MAX 200000u
+#define AGENT_CHECK_EVERY 16u /* of an agent's steps */
+
+void sim_check_init(struct sim_check *check, struct sim_grid *grid)
+{
+	*check = (struct sim_check){.grid = grid};
+	gw_table_init(&check->tasks, sizeof(((struct sim_task *)0)->key), TASKS_MAX, 3);
+	gw_table_init(&check->jobs, sizeof(struct gw_job_id), JOBS_MAX, 4);
+	gw_arena_init(&check->arena, GW_DECODE_BYTES_MAX);
+}
+
+void sim_check_deinit(struct sim_check *check)
+{
+	for (uint32_t i = 0; i < check->tasks.count; i++)
+		free(check->tasks.entries[i]);
+	for (uint32_t i = 0; i < check->jobs.count; i++)
+		free(check->jobs.entries[i]);
+	gw_table_deinit(&check->tasks);
+	gw_table_deinit(&check->jobs);
+	gw_arena_deinit(&check->arena);
+}
+
+static void make_key(struct gw_job_id job, uint32_t index, uint8_t *ret_key)
+{
+	memcpy(ret_key, &job, sizeof(job));
+	memcpy(ret_key + sizeof(job), &index, sizeof(index));
+}
+
+static struct sim_task *find_task(const struct sim_check *check, struct gw_job_id job,
+				  uint32_t index)
+{
+	uint8_t key[sizeof(((struct sim_task *)0)->key)];
+
+	make_key(job, index, key);
+	return gw_table_find(&check->tasks, key);
+}
+
+const struct sim_task *sim_check_task(const struct sim_check *check, struct gw_job_id job,
+				      uint32_t index)
+{
+	return find_task(check, job, index);
+}
+
+static struct sim_task *need_task(struct sim_check *check, struct gw_job_id job, uint32_t index)
+{
+	struct sim_task *task = find_task(check, job, index);
+
+	if (task)
+		return task;
+	task = calloc(1, sizeof(*task));
+	CHECK(task);
+	make_key(job, index, task->key);
+	CHECK(gw_table_add(&check->tasks, task) == 0);
+	return task;
+}
+
+static void read_accepted(struct sim_check *check, const Godwit__JobAccepted *accepted)
+{
+	struct sim_job *job = calloc(1, sizeof(*job));
+
+	CHECK(job);
+	if (!gw_wire_read_id(accepted->job, &job->id.id) || !accepted->spec ||
+	    gw_table_add(&check->jobs, job) < 0) {
+		sim_world_fail(&check->grid->world, "a job is accepted twice, or without an id");
+		free(job);
+		return;
+	}
+	job->task_count = accepted->spec->task_count;
+	job->gang = accepted->spec->kind == GODWIT__JOB_KIND__JOB_SERVE;
+}
+
+static void read_placed(struct sim_check *check, const Godwit__TaskPlaced *placed)
+{
+	struct sim_world *world = &check->grid->world;
+	const struct sim_job *job;
+	struct gw_job_id id;
+
+	if (!gw_wire_read_id(placed->job, &id.id) || !(job = gw_table_find(&check->jobs, &id))) {
+		sim_world_fail(world, "a task of a job is placed that was never accepted");
+		return;
+	}
+	if (job->gang && placed->n_tasks != job->task_count)
+		sim_world_fail(world, "a gang of %" PRIu32 " is placed with %zu tasks",
+			       job->task_count, placed->n_tasks);
+	for (size_t i = 0; i < placed->n_tasks; i++) {
+		const Godwit__TaskPlaced__Placed *place = placed->tasks[i];
+		struct sim_task *task = need_task(check, id, place->task_index);
+
+		if (place->attempt <= task->attempt_placed)
+			sim_world_fail(world,
+				       "attempt %" PRIu32 " of a task is placed after attempt "
+				       "%" PRIu32,
+				       place->attempt, task->attempt_placed);
+		task->attempt_placed = place->attempt;
+		if (!gw_wire_read_id(place->node, &task->node.id) ||
+		    !sim_grid_agent(check->grid, task->node))
+			sim_world_fail(world, "a task is placed on a node that does not exist");
+	}
+}
+
+/* Reads what became durable since the last time. */
+static void read_journal(struct sim_check *check)
+{
+	const struct sim_journal *journal = &check->grid->scheduler.journal;
+
+	while (check->records_read < journal->durable_count) {
+		uint32_t i = check->records_read++;
+		size_t from = i ? journal->ends[i - 1] : 0;
+		const Godwit__Record *record;
+
+		gw_arena_reset(&check->arena);
+		record = gw_wire_decode(&godwit__record__descriptor, &check->arena,
+					journal->bytes.bytes + from, journal->ends[i] - from);
+		if (!record) {
+			sim_world_fail(&check->grid->world, "record %" PRIu32 " is no record", i);
+			return;
+		}
+		if (record->kind_case == GODWIT__RECORD__KIND_JOB_ACCEPTED)
+			read_accepted(check, record->job_accepted);
+		else if (record->kind_case == GODWIT__RECORD__KIND_TASK_PLACED)
+			read_placed(check, record->task_placed);
+	}
+}
+
+static void check_room(struct sim_check *check, const struct sim_keeper *keeper)
+{
+	const struct sim_scenario *scenario = check->grid->scenario;
+
+	if (keeper->cpu_milli_used > scenario->cpus * 1000)
+		sim_world_fail(&check->grid->world,
+			       "%s is oversold: its tasks use %" PRIu32 " of %" PRIu64
+			       " thousandths of a CPU",
+			       keeper->host->name, keeper->cpu_milli_used, scenario->cpus * 1000);
+	if (keeper->memory_bytes_used > scenario->memory_bytes)
+		sim_world_fail(
+			&check->grid->world,
+			"%s is oversold: its tasks use %" PRIu64 " of %" PRIu64 " bytes of memory",
+			keeper->host->name, keeper->memory_bytes_used, scenario->memory_bytes);
+	if (keeper->device_used > scenario->devices)
+		sim_world_fail(&check->grid->world,
+			       "%s is oversold: its tasks use %" PRIu32 " of %" PRIu64 " devices",
+			       keeper->host->name, keeper->device_used, scenario->devices);
+}
+
+void sim_check_began(struct sim_keeper *keeper, const struct sim_attempt *attempt)
+{
+	struct sim_agent *agent = keeper->host->owner;
+	struct sim_check *check = &agent->grid->check;
+	struct sim_world *world = &check->grid->world;
+	struct gw_attempt_id id = attempt->id;
+	struct sim_task *task;
+	char text[GW_ID_TEXT_BYTES + 24];
+
+	read_journal(check);
+	check->began_count++;
+	sim_format_attempt(&id, text);
+	sim_trace(world, id.attempt);
+	sim_say(world, keeper->host->name, "%s begins to run", text);
+	task = need_task(check, id.job, id.task_index);
+	if (id.attempt > task->attempt_placed)
+		sim_world_fail(world, "%s runs on %s, but no durable record has placed it", text,
+			       keeper->host->name);
+	else if (id.attempt == task->attempt_placed &&
+		 !gw_id_equal(task->node.id, keeper->host->peer.node.id))
+		sim_world_fail(world, "%s runs on %s, but was placed elsewhere", text,
+			       keeper->host->name);
+	if (task->running_count > 0)
+		sim_world_fail(world,
+			       "%s begins while attempt %" PRIu32 " of the same task still runs",
+			       text, task->attempt_began);
+	if (id.attempt <= task->attempt_began)
+		sim_world_fail(world, "%s begins after attempt %" PRIu32 " of the same task", text,
+			       task->attempt_began);
+	if (check->grid->scenario->once && task->began_count > 0)
+		sim_world_fail(world, "%s is a second run of a task that may run only once", text);
+	if (task->began_count > 0)
+		check->again_count++;
+	task->attempt_began = id.attempt;
+	task->running_count++;
+	task->began_count++;
+	check_room(check, keeper);
+}
+
+void sim_check_ended(struct sim_keeper *keeper, const struct sim_attempt *attempt)
+{
+	struct sim_agent *agent = keeper->host->owner;
+	struct sim_check *check = &agent->grid->check;
+	struct sim_task *task = need_task(check, attempt->id.job, attempt->id.task_index);
+	bool good = attempt->state == GODWIT__ATTEMPT_STATE__ATTEMPT_EXITED &&
+		    attempt->signal == 0 && attempt->exit_code == 0;
+
+	if (attempt->started_us)
+		task->running_count--;
+	if (good)
+		task->succeeded = true;
+	else
+		task->failed = true;
+}
+
+void sim_check_reply(struct sim_check *check, const uint8_t *bytes, size_t size)
+{
+	const Godwit__Body *body;
+	struct gw_job_id id;
+
+	gw_arena_reset(&check->arena);
+	body = gw_wire_decode_body(&check->arena, bytes, size);
+	if (!body || body->kind_case != GODWIT__BODY__KIND_SUBMIT_REPLY ||
+	    !gw_wire_read_id(body->submit_reply->job, &id.id))
+		return;
+	read_journal(check);
+	if (!gw_table_find(&check->jobs, &id))
+		sim_world_fail(&check->grid->world, "a job is acknowledged before it is durable");
+}
+
+void sim_check_agent(struct sim_check *check, const struct sim_host *host)
+{
+	char text[256];
+
+	if (++check->agent_steps % AGENT_CHECK_EVERY != 0)
+		return;
+	if (!gw_agent_check(host->node, text, sizeof(text)))
+		sim_world_fail(host->world, "%s: %s", host->name, text);
+}
+
+void sim_check_scan(struct sim_check *check)
+{
+	struct sim_grid *grid = check->grid;
+	char text[GW_CHECK_TEXT_BYTES];
+
+	check->scan_count++;
+	read_journal(check);
+	if (grid->scheduler.node && !gw_scheduler_check(grid->scheduler.node, text))
+		sim_world_fail(&grid->world, "scheduler: %s", text);
+	sim_host_check_replay(&grid->scheduler);
+	for (uint32_t i = 0; i < grid->agent_count; i++) {
+		struct sim_agent *agent = &grid->agents[i];
+
+		if (agent->host.node && !gw_agent_check(agent->host.node, text, sizeof(text)))
+			sim_world_fail(&grid->world, "%s: %s", agent->host.name, text);
+		check_room(check, &agent->keeper);
+	}
+}
+
+static void check_keeper_rest(struct sim_check *check, const struct sim_agent *agent)
+{
+	struct sim_world *world = &check->grid->world;
+	char text[GW_ID_TEXT_BYTES + 24];
+	const struct sim_attempt *attempt;
+
+	if (agent->keeper.running_count > 0)
+		sim_world_fail(world, "%s still runs %" PRIu32 " tasks that no one waits for",
+			       agent->host.name, agent->keeper.running_count);
+	if (agent->keeper.attempts.count == 0)
+		return;
+	attempt = agent->keeper.attempts.entries[0];
+	sim_format_attempt(&attempt->id, text);
+	sim_world_fail(world, "%s never forgets %s, though its end should be known",
+		       agent->host.name, text);
+}
+
+void sim_check_rest(struct sim_check *check)
+{
+	struct sim_grid *grid = check->grid;
+	struct gw_scheduler_counts counts;
+	char text[256];
+	const char *undone = sim_client_undone(&grid->client, text, sizeof(text));
+
+	sim_check_scan(check);
+	if (undone)
+		sim_world_fail(&grid->world, "not settled %llu s after the last fault: %s",
+			       grid->scenario->settle_us / GW_US_PER_S, undone);
+	for (uint32_t i = 0; i < grid->agent_count; i++)
+		check_keeper_rest(check, &grid->agents[i]);
+	gw_scheduler_count(grid->scheduler.node, &counts);
+	if (counts.tasks_held > 0 || counts.tasks_waiting > 0)
+		sim_world_fail(&grid->world,
+			       "the scheduler still counts %" PRIu32 " tasks that hold a place and "
+			       "%" PRIu32 " that wait",
+			       counts.tasks_held, counts.tasks_waiting);
+	if (counts.nodes_up != grid->agent_count)
+		sim_world_fail(&grid->world, "only %" PRIu32 " of %" PRIu32 " nodes came back",
+			       counts.nodes_up, grid->agent_count);
+	for (uint32_t i = 0; i < check->tasks.count; i++) {
+		const struct sim_task *task = check->tasks.entries[i];
+
+		if (task->running_count > 0)
+			sim_world_fail(&grid->world, "a process runs that no keeper knows");
+	}
+}

@@ -1,0 +1,67 @@
+/*
+ * The invariants, held against what the keepers really run and what the journal really keeps. Cheap
+ * ones after every event, all of them now and then and at the end. The first one broken stops the
+ * world with a sentence.
+ */
+#ifndef GODWIT_BENCH_SIM_CHECK_H
+#define GODWIT_BENCH_SIM_CHECK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "bench/sim/keeper.h"
+#include "proto/base/arena.h"
+#include "proto/base/table.h"
+#include "proto/step.h"
+
+struct sim_grid;
+
+/* A task as the world knows it. */
+struct sim_task {
+	uint8_t key[20];         /* first: job id, index */
+	uint32_t attempt_placed; /* newest that a durable record placed */
+	struct gw_node_id node;  /* where */
+	uint32_t attempt_began;  /* newest that really ran */
+	uint32_t running_count;
+	uint32_t began_count;
+	bool succeeded; /* an attempt ran to its end and gave 0 */
+	bool failed;    /* an attempt ran to its end and gave something else */
+};
+
+struct sim_job {
+	struct gw_job_id id; /* first: the key */
+	uint32_t task_count;
+	bool gang;
+};
+
+struct sim_check {
+	struct sim_grid *grid;
+	struct gw_table tasks; /* of struct sim_task */
+	struct gw_table jobs;  /* of struct sim_job: those with a durable record */
+	uint32_t records_read; /* of the scheduler's journal */
+	uint64_t scan_count;
+	uint64_t began_count;
+	uint64_t again_count; /* of them, attempts after a task's first */
+	uint64_t agent_steps;
+	struct gw_arena arena; /* of one record */
+};
+
+void sim_check_init(struct sim_check *check, struct sim_grid *grid);
+void sim_check_deinit(struct sim_check *check);
+
+/* Of a keeper: a process began or ended. */
+void sim_check_began(struct sim_keeper *keeper, const struct sim_attempt *attempt);
+void sim_check_ended(struct sim_keeper *keeper, const struct sim_attempt *attempt);
+/* The scheduler answers a client: what it acknowledges must be durable. */
+void sim_check_reply(struct sim_check *check, const uint8_t *bytes, size_t size);
+/* After a step of the scheduler or an agent: the core's own invariants, when they are cheap. */
+void sim_check_agent(struct sim_check *check, const struct sim_host *host);
+/* Everything that can be looked at while things are moving. */
+void sim_check_scan(struct sim_check *check);
+/* Everything has had its time: nothing runs, nothing waits, nothing is lost. */
+void sim_check_rest(struct sim_check *check);
+/* The world's word on a task; NULL: it never was placed. */
+const struct sim_task *sim_check_task(const struct sim_check *check, struct gw_job_id job,
+				      uint32_t index);
+
+#endif

@@ -1,0 +1,12 @@
+/* Messages as a person reads them in a transcript. */
+#ifndef GODWIT_BENCH_SIM_TRANSCRIPT_H
+#define GODWIT_BENCH_SIM_TRANSCRIPT_H
+
+#include "bench/sim/world.h"
+#include "proto/wire.h"
+
+/* "who < other task_start 0.1.1/0#1"; nothing without a transcript. Heartbeats are left out. */
+void sim_say_body(struct sim_world *world, const char *who, const char *arrow, const char *other,
+		  const Godwit__Body *body);
+
+#endif

@@ -1,0 +1,212 @@
+/*
+ * Whole runs: one seed, one hash; the promises about killed agents and lost links over 200 seeds;
+ * planted bugs that must be found; golden hashes.
+ *
+ *	test_sim_runs            the tests
+ *	test_sim_runs --renew    writes tests/golden/sim.txt anew: after a change of behaviour that
+ *is meant, and only then. The diff belongs into the same commit.
+ */
+#include <inttypes.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "bench/sim/sweep.h"
+#include "proto/base/check.h"
+#include "proto/base/time.h"
+
+#define SEEDS 200u
+#define PLANTED_SEEDS 40u
+
+static struct gw_arena arena;
+
+static struct sim_scenario read_scenario(const char *name)
+{
+	struct sim_scenario scenario;
+	char text[768];
+
+	if (sim_scenario_read(name, &arena, &scenario, text, sizeof(text)) < 0)
+		fail_msg("%s", text);
+	return scenario;
+}
+
+static struct sim_outcome run_good(const struct sim_scenario *scenario, uint64_t seed)
+{
+	struct sim_outcome outcome = sim_run(scenario, seed, SIM_BUG_NONE, NULL);
+
+	if (!outcome.good)
+		fail_msg("seed %" PRIu64 ": %s\n  replay: godwit-sim --scenario %s --seed %" PRIu64
+			 " --transcript",
+			 seed, outcome.fault, scenario->name, seed);
+	return outcome;
+}
+
+static void test_same_seed_same_hash(void **state)
+{
+	struct sim_scenario scenario = read_scenario("mixed");
+
+	(void)state;
+	for (uint64_t seed = 1; seed <= 3; seed++) {
+		struct sim_outcome first = run_good(&scenario, seed);
+		struct sim_outcome again = run_good(&scenario, seed);
+		struct sim_outcome other = run_good(&scenario, seed + 1000);
+
+		assert_true(first.hash == again.hash);
+		assert_int_equal(first.events, again.events);
+		assert_true(first.hash != other.hash);
+	}
+}
+
+/* A task is neither lost nor run twice: the scenarios say `once`, so a second run is a fault, and
+ * so is a task that did not come to the end that its process came to. */
+static void run_seeds(const char *name)
+{
+	struct sim_scenario scenario = read_scenario(name);
+	uint64_t attempts = 0;
+
+	assert_true(scenario.once);
+	for (uint64_t seed = 1; seed <= SEEDS; seed++) {
+		struct sim_outcome outcome = run_good(&scenario, seed);
+
+		assert_int_equal(outcome.again, 0);
+		attempts += outcome.attempts;
+	}
+	assert_true(attempts > (uint64_t)5 * SEEDS); /* something was at stake */
+}
+
+static void test_agent_killed(void **state)
+{
+	(void)state;
+	run_seeds("agent-killed");
+}
+
+static void test_link_lost(void **state)
+{
+	(void)state;
+	run_seeds("link-lost-30s");
+}
+
+static void test_hundred_sites(void **state)
+{
+	struct sim_scenario scenario = read_scenario("hundred-sites");
+	struct sim_outcome outcome;
+
+	(void)state;
+	scenario.duration_us = 2 * 60 * GW_US_PER_S;
+	outcome = run_good(&scenario, 1);
+	assert_true(outcome.attempts > 20);
+	assert_true(outcome.messages > 10000);
+}
+
+/* Each planted bug is found within PLANTED_SEEDS, with a sentence that names what it broke. */
+static void test_planted_bugs(void **state)
+{
+	static const struct {
+		enum sim_bug bug;
+		const char *scenario;
+		const char *sentence;
+	} planted[] = {
+		{SIM_BUG_EARLY_EFFECTS, "mixed", "durable"},
+		{SIM_BUG_KEEPER_FORGETS, "agent-killed", ""},
+		{SIM_BUG_KEEPER_REVIVES, "mixed", ""},
+		{SIM_BUG_SLOW_CLOCK, "mixed", "still runs"},
+		{SIM_BUG_JOURNAL_HOLE, "mixed", "replay"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < GW_ARRAY_COUNT(planted); i++) {
+		struct sim_scenario scenario = read_scenario(planted[i].scenario);
+		struct sim_outcome outcome = {.good = true};
+
+		for (uint64_t seed = 1; seed <= PLANTED_SEEDS && outcome.good; seed++)
+			outcome = sim_run(&scenario, seed, planted[i].bug, NULL);
+		print_message("bug %d, seed %" PRIu64 ": %s\n", (int)planted[i].bug, outcome.seed,
+			      outcome.fault);
+		assert_false(outcome.good);
+		assert_non_null(strstr(outcome.fault, planted[i].sentence));
+	}
+}
+
+static void test_scenarios_are_checked(void **state)
+{
+	struct sim_scenario scenario;
+	char text[768];
+
+	(void)state;
+	assert_true(sim_scenario_read("no-such", &arena, &scenario, text, sizeof(text)) < 0);
+	assert_non_null(strstr(text, "no-such"));
+}
+
+/* --- golden hashes: "scenario seed hash" a line --- */
+
+static const struct {
+	const char *scenario;
+	uint64_t seed;
+} golden[] = {{"agent-killed", 1}, {"link-lost-30s", 1}};
+
+static void test_golden(void **state)
+{
+	FILE *file = fopen(GODWIT_GOLDEN "/sim.txt", "re");
+	char name[64];
+	uint64_t seed;
+	uint64_t hash;
+
+	(void)state;
+	assert_non_null(file);
+	for (size_t i = 0; i < GW_ARRAY_COUNT(golden); i++) {
+		struct sim_scenario scenario = read_scenario(golden[i].scenario);
+		struct sim_outcome outcome = run_good(&scenario, golden[i].seed);
+
+		assert_int_equal(fscanf(file, "%63s %" SCNu64 " %" SCNx64, name, &seed, &hash), 3);
+		assert_string_equal(name, golden[i].scenario);
+		assert_int_equal(seed, golden[i].seed);
+		if (outcome.hash != hash)
+			fail_msg("%s, seed %" PRIu64 ": hash %016" PRIx64 ", golden %016" PRIx64
+				 "; if behaviour was meant to change: test_sim_runs --renew",
+				 name, seed, outcome.hash, hash);
+	}
+	(void)fclose(file); /* only read */
+}
+
+static int renew(void)
+{
+	FILE *file = fopen(GODWIT_GOLDEN "/sim.txt", "we");
+
+	if (!file)
+		return 1;
+	for (size_t i = 0; i < GW_ARRAY_COUNT(golden); i++) {
+		struct sim_scenario scenario = read_scenario(golden[i].scenario);
+		struct sim_outcome outcome = run_good(&scenario, golden[i].seed);
+
+		(void)fprintf(file, "%s %" PRIu64 " %016" PRIx64 "\n", golden[i].scenario,
+			      golden[i].seed, outcome.hash);
+	}
+	return fclose(file) != 0;
+}
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_scenarios_are_checked),
+		cmocka_unit_test(test_same_seed_same_hash),
+		cmocka_unit_test(test_agent_killed),
+		cmocka_unit_test(test_link_lost),
+		cmocka_unit_test(test_hundred_sites),
+		cmocka_unit_test(test_planted_bugs),
+		cmocka_unit_test(test_golden),
+	};
+	int result;
+
+	gw_arena_init(&arena, 8u << 20);
+	if (argc == 2 && strcmp(argv[1], "--renew") == 0)
+		result = renew();
+	else
+		result = cmocka_run_group_tests(tests, NULL, NULL);
+	gw_arena_deinit(&arena);
+	return result;
+}
