@@ -1,0 +1,434 @@
+/*
+ * What a campaign measures: the pilot that fixes the number of pairs, the plan of cells (from the
+ * longest delay down, so that no congestion control remembers a shorter one), and the sweep of m.
+ */
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "bench/loss/campaign.h"
+#include "bench/loss/model.h"
+#include "proto/base/check.h"
+
+#define PILOT_PAIRS 4u
+#define PILOT_BLOCK_S 5.0
+#define BLOCK_OVERHEAD_S 0.8 /* prefill, idle probes, the pipe's filling and emptying */
+#define GROUPS_SWEPT 4u      /* m = S .. S + 3 */
+#define GROUPS_MAX 16u
+#define SWEEP_BATCH 30u
+#define SWEEP_BLOCK_S 5.0
+#define OUTPUT_TOKENS_MEAN 40.0 /* of the head's default, 16 to 64 */
+#define QUICK_PAIRS 2u          /* of the headline, its baselines and REAL: one quad */
+#define SERVE_BLOCKS 2.0        /* a serving block lasts so many blocks in a quick campaign */
+#define REAL_PROBE_BATCH 32u
+
+static bool is_headline(const struct gw_campaign *c, double rtt_ms)
+{
+	return fabs(rtt_ms - c->options.headline_ms) < 1e-9;
+}
+
+static struct gw_side side(struct gw_campaign *c, struct gw_ring_client *ring, double scale)
+{
+	bool emulated = ring != &c->single && ring != &c->single_real;
+
+	return (struct gw_side){.ring = ring,
+				.site = emulated ? "cross" : "single",
+				.scale = scale,
+				.emulated = emulated && c->options.emulator};
+}
+
+/* The best (m, b) under the memory that the ring has, at a loop delay. */
+static void shape(const struct gw_campaign *c, struct gw_side *s, double rtt_ms)
+{
+	struct gw_theory theory = {.stages = s->ring->stages, .loop_rtt_s = rtt_ms * 1e-3};
+	uint32_t batch_max = s->ring->rows;
+
+	gw_theory_best(&theory, &c->accelerator, s->ring->slots, batch_max, GROUPS_MAX);
+	s->groups = theory.groups;
+	s->batch = theory.batch;
+	if (c->options.batch > 0) {
+		s->groups = s->ring->stages;
+		s->batch = (uint32_t)c->options.batch;
+	}
+}
+
+static struct gw_cell *add(struct gw_campaign *c, double rtt_ms, struct gw_side a, struct gw_side b,
+			   uint32_t pairs)
+{
+	struct gw_cell *cell = &c->cells[c->cell_count++];
+
+	CHECK(c->cell_count <= GW_CAMPAIGN_CELLS_MAX);
+	cell->kind = GW_CELL_RATE;
+	cell->rtt_ms = rtt_ms;
+	cell->a = a;
+	cell->b = b;
+	cell->congestion = c->options.congestion;
+	cell->pairs_wanted = pairs;
+	cell->block_s = (double)c->options.block_us * 1e-6;
+	cell->claims = pairs >= GW_CAMPAIGN_CLAIM_PAIRS;
+	return cell;
+}
+
+static void name(struct gw_cell *cell, const char *suffix)
+{
+	(void)snprintf(cell->name, sizeof(cell->name), "%gkm%s",
+		       cell->rtt_ms * GW_CAMPAIGN_KM_PER_RTT_MS, suffix);
+}
+
+static uint32_t claim_pairs(const struct gw_campaign *c)
+{
+	return c->options.quick ? QUICK_PAIRS : (uint32_t)c->options.pairs;
+}
+
+/* The single site against the ring across, each with its best m. */
+static void plan_distance(struct gw_campaign *c, double rtt_ms)
+{
+	struct gw_side a = side(c, &c->single, 1);
+	struct gw_side b = side(c, &c->cross, 1);
+	bool claimed = is_headline(c, rtt_ms) || rtt_ms <= 0;
+	uint32_t sweep_pairs = c->options.quick ? 1 : (uint32_t)c->options.sweep_pairs;
+
+	shape(c, &a, 0);
+	shape(c, &b, rtt_ms);
+	name(add(c, rtt_ms, a, b, claimed ? claim_pairs(c) : sweep_pairs), "");
+	if (a.groups == b.groups && a.batch == b.batch)
+		return;
+	b.groups = a.groups;
+	b.batch = a.batch;
+	name(add(c, rtt_ms, a, b, claimed ? claim_pairs(c) : sweep_pairs), "_equal");
+}
+
+/* The same ring beside itself, its stage time raised by `scale`: what is put in must be read. */
+static void plan_control(struct gw_campaign *c, const char *title, double scale)
+{
+	struct gw_side a = side(c, c->cross.client.fd >= 0 ? &c->cross : &c->single, 1);
+	struct gw_side b = a;
+	struct gw_cell *cell;
+
+	shape(c, &a, 0);
+	shape(c, &b, 0);
+	b.scale = scale;
+	cell = add(c, 0, a, b, c->options.quick ? 1 : claim_pairs(c));
+	(void)snprintf(cell->name, sizeof(cell->name), "%s", title);
+}
+
+static void plan_headline(struct gw_campaign *c, double rtt_ms)
+{
+	bool twin = c->cross_twin.client.fd >= 0;
+	struct gw_side a = side(c, &c->cross, 1);
+	struct gw_side b = side(c, twin ? &c->cross_twin : &c->cross, 1);
+	struct gw_theory theory = {.stages = c->single.stages};
+	struct gw_cell *cell;
+
+	shape(c, &a, rtt_ms);
+	shape(c, &b, rtt_ms);
+	cell = add(c, rtt_ms, a, b, claim_pairs(c));
+	(void)snprintf(cell->name, sizeof(cell->name), "control_null");
+
+	b = a;
+	a = side(c, &c->single, 1);
+	shape(c, &a, 0);
+	cell = add(c, rtt_ms, a, b, c->options.quick ? 1 : claim_pairs(c));
+	name(cell, "_serve");
+	cell->kind = GW_CELL_SERVE;
+	cell->block_s *= c->options.quick ? SERVE_BLOCKS : 1;
+	theory.groups = a.groups;
+	theory.batch = a.batch;
+	theory.stage_s = gw_accelerator_stage_s(&c->accelerator, a.batch, a.batch);
+	cell->rate_per_s = c->options.load * gw_theory_rate(&theory) / OUTPUT_TOKENS_MEAN;
+
+	if (c->options.congestion_beside && c->options.congestion_beside[0] && !c->options.quick) {
+		cell = add(c, rtt_ms, a, b, (uint32_t)c->options.sweep_pairs);
+		name(cell, "_beside");
+		cell->congestion = c->options.congestion_beside;
+	}
+}
+
+/* Unpaced, two stages, a core each; b is set by shape_real once the machine's speed is known. */
+static void plan_real(struct gw_campaign *c, double rtt_ms)
+{
+	struct gw_side a = side(c, &c->single_real, 0);
+	struct gw_side b = side(c, &c->cross_real, 0);
+
+	a.groups = b.groups = a.ring->stages;
+	a.batch = b.batch = 1;
+	name(add(c, rtt_ms, a, b, claim_pairs(c)), "_real");
+}
+
+static void plan(struct gw_campaign *c)
+{
+	for (uint32_t i = c->rtt_count; i-- > 0;) {
+		double rtt_ms = c->rtts_ms[i];
+
+		plan_distance(c, rtt_ms);
+		if (is_headline(c, rtt_ms)) {
+			plan_headline(c, rtt_ms);
+			plan_real(c, rtt_ms);
+		}
+	}
+	plan_control(c, "control_1pct", 1.01);
+	plan_control(c, "control_3pct", 1.03);
+}
+
+/* --- time --- */
+
+static double cells_blocks(const struct gw_campaign *c)
+{
+	double blocks = 0;
+
+	for (uint32_t i = 0; i < c->cell_count; i++)
+		blocks +=
+			2 * c->cells[i].pairs_wanted * (c->cells[i].kind == GW_CELL_SERVE ? 2 : 1);
+	return blocks;
+}
+
+static double ageing_s(const struct gw_campaign *c)
+{
+	double age_s = (double)c->options.age_us * 1e-6;
+
+	return c->options.quick ? 2 * age_s + 2.0 * c->rtt_count : 2 * age_s * (c->rtt_count + 1);
+}
+
+/* A quick campaign is told how long it may take, and shares that among its blocks. */
+static void fit_budget(struct gw_campaign *c)
+{
+	double blocks = cells_blocks(c) + GROUPS_SWEPT + 3;
+	double left_s = (double)c->options.budget_us * 1e-6 - ageing_s(c);
+	double block_s = left_s / blocks - BLOCK_OVERHEAD_S;
+
+	if (block_s < 1)
+		block_s = 1;
+	c->options.block_us = (uint64_t)(block_s * 1e6);
+	for (uint32_t i = 0; i < c->cell_count; i++)
+		c->cells[i].block_s =
+			block_s * (c->cells[i].kind == GW_CELL_SERVE ? SERVE_BLOCKS : 1);
+}
+
+static double planned_s(const struct gw_campaign *c)
+{
+	double sum = ageing_s(c) + (GROUPS_SWEPT + 3) * (SWEEP_BLOCK_S + BLOCK_OVERHEAD_S);
+
+	if (!c->options.quick)
+		sum += 2 * PILOT_PAIRS * (PILOT_BLOCK_S + BLOCK_OVERHEAD_S);
+	for (uint32_t i = 0; i < c->cell_count; i++) {
+		const struct gw_cell *cell = &c->cells[i];
+		double block_s = cell->block_s * (cell->kind == GW_CELL_SERVE ? 1.5 : 1);
+
+		sum += 2 * cell->pairs_wanted * (block_s + BLOCK_OVERHEAD_S);
+	}
+	return sum;
+}
+
+static void say_plan(const struct gw_campaign *c)
+{
+	const struct gw_cell *first = &c->cells[0];
+
+	(void)fprintf(stderr, "campaign: %u cells, about %.0f min %02.0f s, seed %llu%s\n",
+		      c->cell_count, floor(c->planned_s / 60), fmod(c->planned_s, 60),
+		      (unsigned long long)c->options.seed,
+		      c->options.quick ? " (quick: carries no claim)" : "");
+	(void)fprintf(stderr,
+		      "stage: %.1f GB of weights, N = %u sequences, b = %u: t = %.2f ms; S = %u\n",
+		      c->accelerator.layers_held * gw_accelerator_weight_bytes(&c->accelerator) /
+			      1e9,
+		      c->single.slots, first->a.batch,
+		      gw_accelerator_stage_s(&c->accelerator, first->a.batch, first->a.batch) * 1e3,
+		      c->single.stages);
+	for (uint32_t i = 0; i < c->cell_count; i++) {
+		const struct gw_cell *cell = &c->cells[i];
+
+		(void)fprintf(
+			stderr,
+			"  %-14s R %4.1f ms  m %u/%u  b %u/%u  %u pairs of %.1f s blocks  %s\n",
+			cell->name, cell->rtt_ms, cell->a.groups, cell->b.groups, cell->a.batch,
+			cell->b.batch, cell->pairs_wanted, cell->block_s, cell->congestion);
+	}
+}
+
+/* --- the pilot --- */
+
+/* A/A pairs in the single site: their spread fixes the number of pairs before anything else. */
+static int run_pilot(struct gw_campaign *c)
+{
+	struct gw_cell pilot = {.name = "pilot",
+				.a = side(c, &c->single, 1),
+				.congestion = c->options.congestion,
+				.pairs_wanted = PILOT_PAIRS,
+				.block_s = PILOT_BLOCK_S};
+	double ratios[GW_CAMPAIGN_PAIRS_MAX];
+	double sd_points;
+	uint32_t needed;
+	int r;
+
+	shape(c, &pilot.a, 0);
+	pilot.b = pilot.a;
+	r = gw_runner_cell(c, &pilot);
+	if (r == 0) {
+		sd_points =
+			100 * gw_stats_sd(ratios, gw_cell_ratios(&pilot, GW_METRIC_RATE, ratios));
+		needed = gw_stats_pairs(sd_points, GW_CAMPAIGN_CLAIM_PAIRS);
+		(void)fprintf(stderr, "pilot: spread %.3f points, %u pairs needed\n", sd_points,
+			      needed);
+		if (needed > c->options.pairs)
+			c->options.pairs =
+				needed < GW_CAMPAIGN_PAIRS_MAX ? needed : GW_CAMPAIGN_PAIRS_MAX;
+		c->pilot = json_pack("{s:f, s:I, s:I, s:O}", "sd_points", sd_points, "pairs_needed",
+				     (json_int_t)needed, "pairs_used", (json_int_t)c->options.pairs,
+				     "blocks", pilot.blocks);
+	}
+	gw_cell_deinit(&pilot);
+	return r;
+}
+
+/* --- REAL's batch --- */
+
+/* b so that the unpaced ring's loop takes as long as the paced one's: the same distance then costs
+ * both the same share, and the two figures can stand beside each other. */
+static int shape_real(struct gw_campaign *c, struct gw_cell *cell)
+{
+	struct gw_side probe = cell->a;
+	struct gw_cell warm = {.name = "real_speed", .kind = GW_CELL_RATE};
+	double wanted_s;
+	struct gw_outcome outcome;
+	char checksum[48];
+	json_t *blocks;
+	uint32_t most = cell->a.ring->slots / cell->a.groups;
+	double batch;
+	int r;
+
+	if (cell->a.ring->client.fd < 0 || cell->b.ring->client.fd < 0)
+		return 0; /* the runner says so */
+	probe.batch = REAL_PROBE_BATCH;
+	warm.a = warm.b = probe;
+	warm.block_s = 2;
+	blocks = json_array();
+	r = gw_runner_block(c, &warm, &probe, 0, blocks, &outcome, checksum);
+	json_decref(blocks);
+	if (r < 0)
+		return r;
+	wanted_s =
+		c->single.stages *
+		gw_accelerator_stage_s(&c->accelerator, c->cells[0].a.batch, c->cells[0].a.batch) /
+		cell->a.ring->stages;
+	batch = REAL_PROBE_BATCH * wanted_s / outcome.stage_s;
+	if (most > cell->a.ring->rows)
+		most = cell->a.ring->rows;
+	batch = floor(batch / GW_MODEL_TILE_ROWS) * GW_MODEL_TILE_ROWS;
+	cell->a.batch = batch < 1 ? 1 : batch < most ? (uint32_t)batch : most;
+	cell->b.batch = cell->a.batch;
+	return 0;
+}
+
+/* --- the sweep of m --- */
+
+static int sweep_one(struct gw_campaign *c, struct gw_ring_client *ring, uint32_t groups,
+		     uint32_t batch, struct gw_outcome *ret)
+{
+	struct gw_cell cell = {.name = "group_sweep",
+			       .kind = GW_CELL_RATE,
+			       .a = side(c, ring, 1),
+			       .rtt_ms = c->rtt_ms,
+			       .congestion = c->options.congestion};
+	double block_s = (double)c->options.block_us * 1e-6;
+	json_t *blocks = json_array();
+	char checksum[48];
+	int r;
+
+	cell.a.groups = groups;
+	cell.a.batch = batch;
+	cell.b = cell.a;
+	cell.block_s = block_s < SWEEP_BLOCK_S ? block_s : SWEEP_BLOCK_S;
+	r = gw_runner_block(c, &cell, &cell.a, 0, blocks, ret, checksum);
+	json_decref(blocks);
+	return r;
+}
+
+static json_t *sweep_row(const struct gw_campaign *c, const struct gw_outcome *one,
+			 const struct gw_theory *theory, double single_rate, const char *memory)
+{
+	double rate = one->metrics[GW_METRIC_RATE];
+
+	return json_pack("{s:i, s:i, s:s, s:f, s:f, s:f, s:f, s:f, s:f, s:b}", "m",
+			 (int)theory->groups, "b", (int)theory->batch, "memory", memory,
+			 "tokens_per_s", rate, "loss_percent", 100 * (1 - rate / single_rate),
+			 "theory_percent", gw_theory_loss_percent(theory, single_rate),
+			 "stage_time_ms", one->stage_s * 1e3, "rtt_load_ms", one->rtt_load_s * 1e3,
+			 "rtt_ms_asked", c->rtt_ms, "void", (int)one->is_void);
+}
+
+/* One row of the sweep: the ring across at (m, b). */
+static int sweep_row_add(struct gw_campaign *c, uint32_t groups, uint32_t batch, double single_rate,
+			 const char *memory)
+{
+	struct gw_outcome one;
+	struct gw_theory theory = {.stages = c->cross.stages, .groups = groups, .batch = batch};
+	int r = sweep_one(c, &c->cross, groups, batch, &one);
+
+	if (r < 0)
+		return r;
+	theory.stage_s = one.stage_s;
+	theory.loop_rtt_s = one.rtt_load_s;
+	(void)json_array_append_new(c->group_sweep,
+				    sweep_row(c, &one, &theory, single_rate, memory));
+	return 0;
+}
+
+/* At the headline's delay: m = S .. S + 3 at one b ("more memory" past S), then at full memory. */
+static int sweep_groups(struct gw_campaign *c)
+{
+	uint32_t stages = c->single.stages;
+	uint32_t most = c->single.slots / (stages + GROUPS_SWEPT - 1);
+	uint32_t batch = most < SWEEP_BATCH ? most : SWEEP_BATCH;
+	uint32_t full = c->single.slots / stages;
+	struct gw_outcome single;
+	int r = 0;
+
+	if (batch == 0 || c->cross.client.fd < 0)
+		return 0;
+	r = sweep_one(c, &c->single, stages, batch, &single);
+	for (uint32_t i = 0; i < GROUPS_SWEPT && r == 0 && !*c->interrupted; i++)
+		r = sweep_row_add(c, stages + i, batch, single.metrics[GW_METRIC_RATE],
+				  i == 0 ? "equal" : "more");
+	if (full > c->single.rows)
+		full = c->single.rows;
+	if (r == 0)
+		r = sweep_one(c, &c->single, stages, full, &single);
+	for (uint32_t i = 0; i < 2 && r == 0 && !*c->interrupted; i++)
+		r = sweep_row_add(c, stages + i,
+				  c->single.slots / (stages + i) < full
+					  ? c->single.slots / (stages + i)
+					  : full,
+				  single.metrics[GW_METRIC_RATE], "full, equal");
+	return r;
+}
+
+int gw_cells_run(struct gw_campaign *c)
+{
+	int r = 0;
+
+	c->began_s = gw_campaign_now_s();
+	c->group_sweep = json_array();
+	if (!c->options.quick)
+		r = run_pilot(c);
+	if (r < 0)
+		return r;
+	plan(c);
+	if (c->options.quick)
+		fit_budget(c);
+	c->planned_s = gw_campaign_now_s() - c->began_s + planned_s(c);
+	say_plan(c);
+	for (uint32_t i = 0; i < c->cell_count && r == 0; i++) {
+		struct gw_cell *cell = &c->cells[i];
+
+		if (cell->a.ring == &c->single_real)
+			r = shape_real(c, cell);
+		if (r == 0)
+			r = gw_runner_cell(c, cell);
+		if (r == 0 && cell->failed)
+			(void)fprintf(stderr, "%s: not run: %s\n", cell->name, cell->failed);
+		if (r == 0 && strcmp(cell->name, "control_null") == 0 && !cell->failed)
+			r = sweep_groups(c);
+	}
+	return r;
+}

@@ -1,0 +1,124 @@
+/* The campaign's only words to the link emulator (bench/wan/control.h): delays in, counters out. */
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "bench/loss/campaign.h"
+#include "bench/wan/control.h"
+
+#define ANSWER_WAIT_MS 2000
+#define LATENESS_P99_US_MAX 200.0
+#define LATENESS_P999_US_MAX 600.0
+
+static json_t *ask(struct gw_campaign *campaign, json_t *request)
+{
+	json_t *answer = gw_control_ask(campaign->options.emulator, request, ANSWER_WAIT_MS);
+
+	json_decref(request);
+	return answer;
+}
+
+int gw_wanlink_set_rtt(struct gw_campaign *campaign, double rtt_ms)
+{
+	if (!campaign->options.emulator && rtt_ms > 0)
+		return -ENOTSUP;
+	for (uint32_t i = 0; campaign->options.emulator && i < campaign->link_count; i++) {
+		json_int_t delay_us = (json_int_t)llround(rtt_ms * 1e3 * campaign->links[i].share);
+		json_t *answer = ask(campaign, json_pack("{s:s, s:s, s:{s:I}}", "op", "set", "link",
+							 campaign->links[i].name, "params",
+							 "delay_us", delay_us));
+		const char *refused = json_string_value(json_object_get(answer, "error"));
+
+		if (!answer || refused) {
+			(void)snprintf(campaign->error, sizeof(campaign->error),
+				       "link %s of the emulator at %s: %s", campaign->links[i].name,
+				       campaign->options.emulator, refused ? refused : "no answer");
+			json_decref(answer);
+			return -EIO;
+		}
+		json_decref(answer);
+	}
+	campaign->rtt_ms = rtt_ms;
+	return 0;
+}
+
+void gw_wanlink_reset(struct gw_campaign *campaign)
+{
+	if (campaign->options.emulator)
+		json_decref(ask(campaign, json_pack("{s:s, s:b}", "op", "stats", "reset", 1)));
+}
+
+static bool used(const struct gw_campaign *campaign, const char *name)
+{
+	for (uint32_t i = 0; name && i < campaign->link_count; i++)
+		if (strcmp(campaign->links[i].name, name) == 0)
+			return true;
+	return false;
+}
+
+static void add_reason(json_t *reasons, const char *link, const char *text, double value)
+{
+	char sentence[160];
+
+	(void)snprintf(sentence, sizeof(sentence), "link %s: %s (%g)", link, text, value);
+	(void)json_array_append_new(reasons, json_string(sentence));
+}
+
+static double figure(const json_t *object, const char *key)
+{
+	return json_number_value(json_object_get(object, key));
+}
+
+/* One direction against the rules: lateness, and drops that nobody asked for. */
+static void judge(const char *link, const json_t *direction, json_t *reasons)
+{
+	const json_t *lateness = json_object_get(direction, "lateness_us");
+
+	if (figure(lateness, "p99") > LATENESS_P99_US_MAX)
+		add_reason(reasons, link, "lateness p99 above 200 us", figure(lateness, "p99"));
+	if (figure(lateness, "p99.9") > LATENESS_P999_US_MAX)
+		add_reason(reasons, link, "lateness p99.9 above 600 us", figure(lateness, "p99.9"));
+	if (figure(direction, "not_asked") > 0)
+		add_reason(reasons, link, "packets dropped that were not to be",
+			   figure(direction, "not_asked"));
+	if (figure(direction, "dropped_queue") > 0)
+		add_reason(reasons, link, "its queue overflowed",
+			   figure(direction, "dropped_queue"));
+}
+
+json_t *gw_wanlink_read(struct gw_campaign *campaign, json_t *reasons, bool *ret_unfit)
+{
+	json_t *answer;
+	json_t *kept = json_array();
+	size_t i;
+	json_t *link;
+
+	*ret_unfit = false;
+	if (!campaign->options.emulator)
+		return kept;
+	answer = ask(campaign, json_pack("{s:s}", "op", "stats"));
+	if (!json_is_array(json_object_get(answer, "links"))) {
+		(void)json_array_append_new(reasons, json_string("the link emulator is silent"));
+		json_decref(answer);
+		return kept;
+	}
+	json_array_foreach(json_object_get(answer, "links"), i, link)
+	{
+		const char *name = json_string_value(json_object_get(link, "name"));
+		const json_t *directions = json_object_get(link, "directions");
+
+		if (!used(campaign, name))
+			continue;
+		for (size_t k = 0; k < json_array_size(directions); k++)
+			judge(name, json_array_get(directions, k), reasons);
+		(void)json_array_append(kept, link);
+	}
+	if (figure(answer, "softnet_dropped") > 0)
+		add_reason(reasons, "any", "the kernel's backlog overflowed",
+			   figure(answer, "softnet_dropped"));
+	*ret_unfit = !json_is_true(json_object_get(answer, "fifo")) ||
+		     !json_is_true(json_object_get(answer, "locked"));
+	json_decref(answer);
+	return kept;
+}
