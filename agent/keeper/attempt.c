@@ -352,6 +352,8 @@ static void finish(struct gw_attempt *attempt)
 	set->running_count--;
 	gw_attempt_touch(attempt);
 	gw_attempts_trim(set);
+	if (set->stopping && set->running_count == 0)
+		set->loop->stop = true;
 }
 
 static void read_usage(struct gw_attempt *attempt, const char *name)

@@ -377,6 +377,10 @@ static int make_room(struct gw_attempts *set, char *ret_error)
 {
 	struct gw_attempt *oldest;
 
+	if (set->stopping) {
+		(void)snprintf(ret_error, GW_ATTEMPTS_ERROR_BYTES, "the keeper is stopping");
+		return -ESHUTDOWN;
+	}
 	if (set->running_count >= GW_KEEPER_RUNNING_MAX) {
 		(void)snprintf(ret_error, GW_ATTEMPTS_ERROR_BYTES,
 			       "%u tasks run here already, the most that a keeper holds",
@@ -505,6 +509,8 @@ void gw_attempts_reap(struct gw_attempts *set)
 
 void gw_attempts_stop(struct gw_attempts *set)
 {
+	set->stopping = true;
+	set->loop->stop = set->running_count == 0;
 	for (uint32_t i = 0; i < set->attempts.count; i++) {
 		struct gw_attempt *attempt = set->attempts.entries[i];
 

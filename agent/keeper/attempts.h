@@ -92,6 +92,7 @@ struct gw_attempts {
 	uint64_t order_last;     /* of acknowledgements and fences */
 	uint64_t kept_bytes_max; /* of ended attempts' output, all together */
 	uint32_t running_count;  /* not ended */
+	bool stopping;           /* starts nothing more; the loop stops when nothing runs */
 	struct gw_id boot_id;
 	uint32_t fences_written;    /* entries in the store's file */
 	struct gw_server *listener; /* told of changes and of new output */
@@ -131,7 +132,7 @@ int gw_attempts_kill(struct gw_attempts *set, const struct gw_attempt_id *id, ui
 int gw_attempts_acknowledge(struct gw_attempts *set, const struct gw_attempt_id *id, bool forget);
 /* SIGCHLD: waits for all children that ended. */
 void gw_attempts_reap(struct gw_attempts *set);
-/* TERM to all that runs, with the grace of each. */
+/* TERM to all that runs, with the grace of each; the loop stops once all has ended. */
 void gw_attempts_stop(struct gw_attempts *set);
 
 /* --- one attempt (attempt.c) --- */

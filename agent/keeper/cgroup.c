@@ -201,13 +201,16 @@ void gw_cgroup_init(struct gw_cgroup *cgroup, const char *root, const char *pare
 		init_v2(cgroup, root, parent);
 }
 
-/* The keeper's own group, in one hierarchy; it stays while there is a group in it. */
+/* The keeper's own group in one hierarchy, and those above it that this leaves empty. */
 static void remove_parent(const struct gw_cgroup *cgroup, const char *controller)
 {
 	char path[2 * PATH_BYTES];
+	size_t root_size = (size_t)snprintf(path, sizeof(path), "%s/%s", cgroup->root, controller);
+	char *slash;
 
-	(void)snprintf(path, sizeof(path), "%s/%s/%s", cgroup->root, controller, cgroup->parent);
-	(void)rmdir(path);
+	(void)snprintf(path + root_size, sizeof(path) - root_size, "/%s", cgroup->parent);
+	while ((slash = strrchr(path, '/')) >= path + root_size && rmdir(path) == 0)
+		*slash = '\0';
 }
 
 void gw_cgroup_deinit(struct gw_cgroup *cgroup)

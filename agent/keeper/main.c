@@ -45,7 +45,6 @@ struct keeper {
 	struct gw_attempts attempts;
 	struct gw_server server;
 	struct gw_source signals;
-	bool stopping;
 };
 
 static struct keeper keeper;
@@ -57,14 +56,10 @@ static void signals_ready(struct gw_source *source, uint32_t events)
 	(void)events;
 	if (read(source->fd, &info, sizeof(info)) != (ssize_t)sizeof(info))
 		return;
-	if (info.ssi_signo == SIGCHLD) {
+	if (info.ssi_signo == SIGCHLD)
 		gw_attempts_reap(&keeper.attempts);
-	} else if (!keeper.stopping) {
-		keeper.stopping = true;
+	else if (!keeper.attempts.stopping)
 		gw_attempts_stop(&keeper.attempts);
-	}
-	if (keeper.stopping && keeper.attempts.running_count == 0)
-		keeper.loop.stop = true;
 }
 
 /* Blocked in the keeper, taken by descriptor; children set their own anew. */

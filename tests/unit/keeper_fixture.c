@@ -41,7 +41,7 @@ int fixture_setup(void **state)
 	return 0;
 }
 
-static void reap(struct fixture *f)
+void fixture_reap(struct fixture *f)
 {
 	while (f->keeper > 0 && waitpid(f->keeper, NULL, 0) < 0 && errno == EINTR)
 		continue;
@@ -56,7 +56,7 @@ int fixture_teardown(void **state)
 	f->client = gw_keeper_client_free(f->client);
 	if (f->keeper > 0)
 		(void)kill(f->keeper, SIGTERM);
-	reap(f);
+	fixture_reap(f);
 	(void)snprintf(command, sizeof(command), "rm -rf %s", f->folder);
 	if (system(command))
 		return -1;
@@ -100,7 +100,7 @@ void fixture_start(struct fixture *f)
 void fixture_kill9(struct fixture *f)
 {
 	assert_int_equal(kill(f->keeper, SIGKILL), 0);
-	reap(f);
+	fixture_reap(f);
 }
 
 void fixture_connect(struct fixture *f)

@@ -49,6 +49,7 @@ int fixture_teardown(void **state);
 
 void fixture_start(struct fixture *f);   /* starts a keeper; waits until it listens; connects */
 void fixture_kill9(struct fixture *f);   /* ends it the hard way */
+void fixture_reap(struct fixture *f);    /* waits until it is gone */
 void fixture_connect(struct fixture *f); /* (again) and until LISTED */
 
 struct gw_attempt_id fixture_id(uint64_t number);

@@ -1,4 +1,4 @@
-/* godwit-keeper with real processes: what it promises its agent, over its socket. */
+/* godwit-keeper with real processes: the life of an attempt, from spawn to exit record. */
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -18,7 +18,6 @@
 #define RUNNING GODWIT__ATTEMPT_STATE__ATTEMPT_RUNNING
 #define EXITED GODWIT__ATTEMPT_STATE__ATTEMPT_EXITED
 #define FAILED GODWIT__ATTEMPT_STATE__ATTEMPT_FAILED_TO_START
-#define LOST GODWIT__ATTEMPT_STATE__ATTEMPT_LOST
 #define TOMBSTONE GODWIT__ATTEMPT_STATE__ATTEMPT_TOMBSTONE
 
 static void tells_status_and_output(void **state)
@@ -55,12 +54,385 @@ static void tells_the_signal(void **state)
 	assert_int_equal(f->exit_code, 0);
 }
 
+/* --- what the task finds --- */
+
+static void set_details(Godwit__KeeperSpawn *spawn)
+{
+	static char colour[] = "COLOUR=blue";
+	static char mark[] = "GODWIT_ATTEMPT=mine";
+	static char *environment[] = {colour, mark};
+	static Godwit__KeeperRlimit nofile;
+	static Godwit__KeeperRlimit *rlimits[] = {&nofile};
+	static char name[] = "nofile";
+	static uint32_t cpus[] = {0};
+
+	godwit__keeper_rlimit__init(&nofile);
+	nofile.name = name;
+	nofile.soft = 99;
+	nofile.hard = 100;
+	spawn->rlimits = rlimits;
+	spawn->n_rlimits = 1;
+	spawn->cpus = cpus;
+	spawn->n_cpus = 1;
+	spawn->start->environment = environment;
+	spawn->start->n_environment = 2;
+}
+
+static void gives_what_was_asked(void **state)
+{
+	struct fixture *f = *state;
+	struct gw_attempt_id id = fixture_id(3);
+	char expected[512];
+	char text[4096];
+
+	fixture_start(f);
+	(void)setenv("FROM_THE_KEEPER", "must not be seen", 1);
+	fixture_send_spawn(f, id,
+			   "echo $COLOUR $GODWIT_ATTEMPT ${FROM_THE_KEEPER:-clean}; ulimit -n; "
+			   "ulimit -Hn; pwd; grep Cpus_allowed_list /proc/self/status | cut -f2; "
+			   "ls /proc/self/fd | tr '\\n' ' '; ps -o pgid=,sid= $$ | tr -d ' \\n'; "
+			   "echo; echo $$$$; cat",
+			   set_details);
+	fixture_wait_for(f, GW_KEEPER_EXITED, id); /* cat ends: stdin is empty */
+	assert_int_equal(f->exit_code, 0);
+	(void)fixture_output(f, id, 1, 0, text, sizeof(text));
+	(void)snprintf(expected, sizeof(expected),
+		       "blue 00000007000000010000000000000003.3.1 clean\n99\n100\n"
+		       "%s/work/00000007000000010000000000000003.3.1\n0\n0 1 2 3 %u%u\n%u%u\n",
+		       f->state, f->pid, f->pid, f->pid, f->pid);
+	assert_string_equal(text, expected);
+}
+
+static void set_user(Godwit__KeeperSpawn *spawn)
+{
+	static char user[] = "nobody";
+
+	spawn->start->user = user;
+}
+
+static void runs_as_another_user(void **state)
+{
+	struct fixture *f = *state;
+	struct gw_attempt_id id = fixture_id(4);
+	char text[4096];
+
+	if (geteuid() != 0)
+		skip();
+	assert_int_equal(chmod(f->folder, 0711), 0);
+	fixture_start(f);
+	fixture_send_spawn(f, id,
+			   "id -un; id -Gn; echo here > file; cat $PWD/file; "
+			   "ls ../../attempts 2>/dev/null || echo closed; echo $USER",
+			   set_user);
+	fixture_wait_for(f, GW_KEEPER_EXITED, id);
+	(void)fixture_output(f, id, 1, 0, text, sizeof(text));
+	assert_string_equal(text, "nobody\nnogroup\nhere\nclosed\nnobody\n");
+}
+
+/* --- starts that fail --- */
+
+static void set_no_program(Godwit__KeeperSpawn *spawn)
+{
+	static char program[] = "/no/such/program";
+	static char *arguments[] = {program};
+
+	spawn->start->arguments = arguments;
+	spawn->start->n_arguments = 1;
+}
+
+static void set_not_executable(Godwit__KeeperSpawn *spawn)
+{
+	static char program[] = "/etc/passwd";
+	static char *arguments[] = {program};
+
+	spawn->start->arguments = arguments;
+	spawn->start->n_arguments = 1;
+}
+
+static void set_no_user(Godwit__KeeperSpawn *spawn)
+{
+	static char user[] = "nobody-of-this-name";
+
+	spawn->start->user = user;
+}
+
+static void set_no_folder(Godwit__KeeperSpawn *spawn)
+{
+	static char folder[] = "/no/such/folder";
+
+	spawn->start->working_directory = folder;
+}
+
+static void set_dots(Godwit__KeeperSpawn *spawn)
+{
+	static char folder[] = "/tmp/../etc";
+
+	spawn->start->working_directory = folder;
+}
+
+static void set_no_arguments(Godwit__KeeperSpawn *spawn)
+{
+	spawn->start->n_arguments = 0;
+}
+
+static void set_bad_rlimit(Godwit__KeeperSpawn *spawn)
+{
+	static Godwit__KeeperRlimit bad;
+	static Godwit__KeeperRlimit *rlimits[] = {&bad};
+	static char name[] = "patience";
+
+	godwit__keeper_rlimit__init(&bad);
+	bad.name = name;
+	spawn->rlimits = rlimits;
+	spawn->n_rlimits = 1;
+}
+
+static void says_why_a_start_failed(void **state)
+{
+	static const struct {
+		void (*edit)(Godwit__KeeperSpawn *spawn);
+		const char *sentence;
+		bool kept; /* it got as far as a process */
+	} rows[] = {
+		{set_no_program, "/no/such/program: no such program", true},
+		{set_not_executable, "/etc/passwd cannot be run: Permission denied", true},
+		{set_no_user, "there is no user \"nobody-of-this-name\" on this host", true},
+		{set_no_folder,
+		 "the working folder /no/such/folder cannot be entered: No such file or directory",
+		 true},
+		{set_dots, "the working folder's path may not contain \"..\"", false},
+		{set_no_arguments, "a task needs a program to run", false},
+		{set_bad_rlimit, "resource limit 1 has a name that setrlimit(2) does not know",
+		 false},
+	};
+	struct fixture *f = *state;
+
+	fixture_start(f);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct gw_attempt_id id = fixture_id(100 + i);
+
+		fixture_send_spawn(f, id, "true", rows[i].edit);
+		fixture_wait_for(f, GW_KEEPER_SPAWNED, id);
+		assert_int_equal(f->state_seen, FAILED);
+		assert_string_equal(f->error, rows[i].sentence);
+		if (!rows[i].kept)
+			continue;
+		/* The same again: the answer is on record, nothing is tried anew. */
+		fixture_send_spawn(f, id, "true", NULL);
+		fixture_wait_for(f, GW_KEEPER_SPAWNED, id);
+		assert_int_equal(f->state_seen, FAILED);
+		assert_string_equal(f->error, rows[i].sentence);
+	}
+}
+
+/* --- idempotence --- */
+
+static void starts_an_attempt_once(void **state)
+{
+	struct fixture *f = *state;
+	struct gw_attempt_id id = fixture_id(5);
+	char text[256];
+	uint32_t pid;
+
+	fixture_start(f);
+	fixture_spawn(f, id, "trap 'exit 0' USR1; echo once; while :; do sleep 0.01; done", NULL);
+	fixture_read(f, id, 1, 0, 5000000); /* the trap is set */
+	pid = f->pid;
+	fixture_spawn(f, id, "echo twice", NULL);
+	assert_int_equal(f->pid, pid);
+	assert_int_equal(f->state_seen, RUNNING);
+	assert_int_equal(kill((pid_t)pid, SIGUSR1), 0);
+	fixture_wait_for(f, GW_KEEPER_EXITED, id);
+	fixture_send_spawn(f, id, "echo thrice", NULL);
+	fixture_wait_for(f, GW_KEEPER_EXITED, id);
+	assert_int_equal(f->pid, pid);
+	(void)fixture_output(f, id, 1, 0, text, sizeof(text));
+	assert_string_equal(text, "once\n");
+}
+
+static void refuses_a_start_after_its_kill(void **state)
+{
+	struct fixture *f = *state;
+	struct gw_attempt_id id = fixture_id(6);
+	struct gw_attempt_id next = id;
+
+	fixture_start(f);
+	id.attempt = 2;
+	assert_int_equal(gw_keeper_kill(f->client, ++f->request, &id, 0, "too late"), 0);
+	fixture_wait_for(f, GW_KEEPER_EXITED, id);
+	assert_int_equal(f->state_seen, TOMBSTONE);
+	for (int round = 0; round < 2; round++) {
+		fixture_send_spawn(f, id, "true", NULL);
+		fixture_wait_for(f, GW_KEEPER_EXITED, id);
+		assert_int_equal(f->state_seen, TOMBSTONE);
+		assert_non_null(strstr(f->error, "is not started again"));
+		next.attempt = 1; /* older than the one that was killed */
+		fixture_send_spawn(f, next, "true", NULL);
+		fixture_wait_for(f, GW_KEEPER_EXITED, next);
+		assert_int_equal(f->state_seen, TOMBSTONE);
+		fixture_kill9(f); /* a tombstone outlives the keeper */
+		fixture_start(f);
+	}
+	next.attempt = 3;
+	fixture_spawn(f, next, "true", NULL);
+	fixture_wait_for(f, GW_KEEPER_EXITED, next);
+	assert_int_equal(f->state_seen, EXITED);
+}
+
+/* --- ending --- */
+
+static void ends_gently(void **state)
+{
+	struct fixture *f = *state;
+	struct gw_attempt_id id = fixture_id(7);
+	char text[256];
+
+	fixture_start(f);
+	fixture_spawn(f, id,
+		      "trap 'echo asked; exit 9' TERM; echo ready; while :; do sleep 1 & "
+		      "wait; done",
+		      NULL);
+	fixture_read(f, id, 1, 0, 5000000); /* the trap is set */
+	assert_int_equal(gw_keeper_kill(f->client, ++f->request, &id, 60000000, "test"), 0);
+	fixture_wait_for(f, GW_KEEPER_EXITED, id);
+	assert_int_equal(f->exit_code, 9);
+	(void)fixture_output(f, id, 1, 0, text, sizeof(text));
+	assert_string_equal(text, "ready\nasked\n");
+}
+
+static void ends_the_stubborn_after_the_grace(void **state)
+{
+	struct fixture *f = *state;
+	struct gw_attempt_id id = fixture_id(8);
+
+	fixture_start(f);
+	fixture_spawn(f, id, "trap '' TERM; echo ready; while :; do sleep 1; done", NULL);
+	fixture_read(f, id, 1, 0, 5000000);
+	assert_int_equal(gw_keeper_kill(f->client, ++f->request, &id, 300000, "test"), 0);
+	fixture_wait_for(f, GW_KEEPER_EXITED, id);
+	assert_int_equal(f->signal, SIGKILL);
+	assert_true(f->wall_us >= 300000);
+}
+
+static void ends_at_once_without_grace(void **state)
+{
+	struct fixture *f = *state;
+	struct gw_attempt_id id = fixture_id(9);
+
+	fixture_start(f);
+	fixture_spawn(f, id, "trap '' TERM; echo ready; while :; do sleep 1; done", NULL);
+	fixture_read(f, id, 1, 0, 5000000);
+	assert_int_equal(gw_keeper_kill(f->client, ++f->request, &id, 60000000, "later"), 0);
+	assert_int_equal(gw_keeper_kill(f->client, ++f->request, &id, 0, "now"), 0);
+	fixture_wait_for(f, GW_KEEPER_EXITED, id);
+	assert_int_equal(f->signal, SIGKILL);
+}
+
+/* A child in the background, one that left the session, and one that left it as a daemon does. */
+#define FAMILY                                                                                     \
+	"sleep 1000 & echo $!; setsid sleep 1000 & echo $!; "                                      \
+	"(setsid sh -c 'echo $$; exec sleep 1000' &) ; sleep 0.2; "
+
+static void leaves_nobody_behind(struct fixture *f, struct gw_attempt_id id, const char *script,
+				 bool with_kill)
+{
+	char text[256];
+	pid_t pids[3];
+	int count;
+
+	fixture_start(f);
+	fixture_spawn(f, id, script, NULL);
+	if (with_kill) {
+		do
+			fixture_read(f, id, 1, 0, 5000000);
+		while (!memmem(f->bytes, f->size, "end", 3));
+		assert_int_equal(gw_keeper_kill(f->client, ++f->request, &id, 0, "test"), 0);
+	}
+	fixture_wait_for(f, GW_KEEPER_EXITED, id);
+	assert_string_equal(f->error, "");
+	(void)fixture_output(f, id, 1, 0, text, sizeof(text));
+	count = sscanf(text, "%d %d %d", &pids[0], &pids[1], &pids[2]);
+	assert_int_equal(count, 3);
+	/* Nobody waits here: EXITED was not to be told before they were gone. */
+	for (int i = 0; i < count; i++)
+		assert_true(fixture_gone(pids[i]));
+}
+
+static void leaves_nobody_behind_in_a_cgroup(void **state)
+{
+	leaves_nobody_behind(*state, fixture_id(10), FAMILY "exit 0", false);
+}
+
+static void leaves_nobody_behind_after_a_kill(void **state)
+{
+	leaves_nobody_behind(*state, fixture_id(11), FAMILY "echo end; sleep 1000", true);
+}
+
+static void leaves_nobody_behind_without_cgroups(void **state)
+{
+	struct fixture *f = *state;
+
+	f->extra[0] = "--cgroup";
+	f->extra[1] = "none";
+	leaves_nobody_behind(f, fixture_id(12), FAMILY "exit 0", false);
+}
+
+static void ends_its_tasks_before_itself(void **state)
+{
+	struct fixture *f = *state;
+	struct gw_attempt_id id = fixture_id(13);
+	pid_t pid;
+
+	fixture_start(f);
+	fixture_spawn(f, id, "exec sleep 1000", NULL);
+	pid = (pid_t)f->pid;
+	assert_int_equal(kill(f->keeper, SIGTERM), 0);
+	fixture_wait_for(f, GW_KEEPER_EXITED, id);
+	assert_int_equal(f->signal, SIGTERM);
+	assert_true(fixture_gone(pid));
+	fixture_wait(f, GW_KEEPER_CLOSED);
+	fixture_reap(f);
+	fixture_start(f); /* and it is on record */
+	fixture_send_spawn(f, id, "true", NULL);
+	fixture_wait_for(f, GW_KEEPER_EXITED, id);
+	assert_int_equal(f->signal, SIGTERM);
+}
+
+static void runs_many(void **state)
+{
+	struct fixture *f = *state;
+	uint32_t exited = 0;
+
+	fixture_start(f);
+	for (uint64_t i = 0; i < 60; i++)
+		fixture_send_spawn(f, fixture_id(1000 + i), "echo $$; exit 3", NULL);
+	while (exited < 60) {
+		fixture_wait(f, GW_KEEPER_EXITED);
+		assert_int_equal(f->exit_code, 3);
+		exited++;
+	}
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(tells_status_and_output, fixture_setup,
-						fixture_teardown),
-		cmocka_unit_test_setup_teardown(tells_the_signal, fixture_setup, fixture_teardown),
+		TEST(tells_status_and_output),
+		TEST(tells_the_signal),
+		TEST(gives_what_was_asked),
+		TEST(runs_as_another_user),
+		TEST(says_why_a_start_failed),
+		TEST(starts_an_attempt_once),
+		TEST(refuses_a_start_after_its_kill),
+		TEST(ends_gently),
+		TEST(ends_the_stubborn_after_the_grace),
+		TEST(ends_at_once_without_grace),
+		TEST(leaves_nobody_behind_in_a_cgroup),
+		TEST(leaves_nobody_behind_after_a_kill),
+		TEST(leaves_nobody_behind_without_cgroups),
+		TEST(ends_its_tasks_before_itself),
+		TEST(runs_many),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
