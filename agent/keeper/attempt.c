@@ -350,8 +350,8 @@ static void finish(struct gw_attempt *attempt)
 	(void)close(attempt->folder_fd);
 	attempt->folder_fd = -1;
 	set->running_count--;
-	gw_attempt_touch(attempt);
 	gw_attempts_trim(set);
+	gw_attempt_touch(attempt);
 	if (set->stopping && set->running_count == 0)
 		set->loop->stop = true;
 }

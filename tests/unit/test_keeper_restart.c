@@ -1,0 +1,350 @@
+/* Lives that end in the middle: the agent's, the keeper's, the disk's good will. */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "proto/wire.h"
+#include "tests/unit/keeper_fixture.h"
+
+#define EXITED GODWIT__ATTEMPT_STATE__ATTEMPT_EXITED
+#define LOST GODWIT__ATTEMPT_STATE__ATTEMPT_LOST
+#define RUNNING GODWIT__ATTEMPT_STATE__ATTEMPT_RUNNING
+
+/* An agent of its own, so that it can be killed. Tells over the pipe when the task runs. */
+static void be_agent(struct fixture *f, struct gw_attempt_id id, int ready_fd)
+{
+	f->client = gw_keeper_client_new();
+	if (gw_keeper_client_connect(f->client, f->socket))
+		_exit(1);
+	fixture_wait(f, GW_KEEPER_LISTED);
+	fixture_spawn(f, id, "mkfifo fifo; echo before; read line < fifo; echo $line", NULL);
+	/* A read that is held open when this agent dies. */
+	(void)gw_keeper_read(f->client, 77, &id, 1, 100, 100, 60000000);
+	(void)!write(ready_fd, "r", 1);
+	for (;;)
+		(void)pause();
+}
+
+static void outlives_its_agent(void **state)
+{
+	struct fixture *f = *state;
+	struct gw_attempt_id id = fixture_id(1);
+	char path[256];
+	char text[256];
+	int ready[2];
+	char byte;
+	pid_t agent;
+	uint32_t pid;
+	int fd;
+
+	fixture_start(f);
+	assert_int_equal(pipe(ready), 0);
+	agent = fork();
+	assert_true(agent >= 0);
+	if (agent == 0) {
+		(void)close(ready[0]);
+		be_agent(f, id, ready[1]);
+	}
+	(void)close(ready[1]);
+	assert_int_equal(read(ready[0], &byte, 1), 1);
+	assert_int_equal(kill(agent, SIGKILL), 0);
+	(void)waitpid(agent, NULL, 0);
+	(void)close(ready[0]);
+	/* The next agent hears of the task at connect, and it is the same one. */
+	assert_int_equal(gw_keeper_client_connect(f->client, f->socket), 0);
+	fixture_wait_for(f, GW_KEEPER_SPAWNED, id);
+	pid = f->pid;
+	assert_int_equal(f->state_seen, RUNNING);
+	assert_false(fixture_gone((pid_t)pid));
+	(void)snprintf(path, sizeof(path), "%s/work/00000007000000010000000000000001.3.1/fifo",
+		       f->state);
+	fixture_read(f, id, 1, 0, 5000000); /* the FIFO is there */
+	fd = open(path, O_RDWR);
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, "after\n", 6), 6);
+	fixture_wait_for(f, GW_KEEPER_EXITED, id);
+	(void)close(fd);
+	assert_int_equal(f->pid, pid);
+	(void)fixture_output(f, id, 1, 0, text, sizeof(text));
+	assert_string_equal(text, "before\nafter\n");
+}
+
+static void tells_an_exit_until_it_is_acknowledged(void **state)
+{
+	struct fixture *f = *state;
+	struct gw_attempt_id id = fixture_id(2);
+	char path[256];
+
+	fixture_start(f);
+	fixture_spawn(f, id, "exit 5", NULL);
+	fixture_wait_for(f, GW_KEEPER_EXITED, id);
+	for (int round = 0; round < 2; round++) {
+		assert_int_equal(gw_keeper_client_connect(f->client, f->socket), 0);
+		fixture_wait_for(f, GW_KEEPER_EXITED, id);
+		assert_int_equal(f->exit_code, 5);
+	}
+	fixture_kill9(f); /* the record was durable before it was told */
+	fixture_start(f);
+	assert_int_equal(gw_keeper_client_connect(f->client, f->socket), 0);
+	fixture_wait_for(f, GW_KEEPER_EXITED, id);
+	assert_int_equal(f->state_seen, EXITED);
+	assert_int_equal(f->exit_code, 5);
+	fixture_wait(f, GW_KEEPER_LISTED);
+	assert_int_equal(gw_keeper_acknowledge(f->client, ++f->request, &id, false), 0);
+	fixture_wait_for(f, GW_KEEPER_EXITED, id);
+	assert_int_equal(gw_keeper_acknowledge(f->client, ++f->request, &id, true), 0);
+	fixture_wait(f, GW_KEEPER_LISTED);
+	assert_int_equal(f->answered, f->request);
+	(void)snprintf(path, sizeof(path), "%s/attempts/00000007000000010000000000000002.3.1",
+		       f->state);
+	assert_int_equal(access(path, F_OK), -1);
+	/* Forgotten, yet not to be started again. */
+	fixture_send_spawn(f, id, "true", NULL);
+	fixture_wait_for(f, GW_KEEPER_EXITED, id);
+	assert_int_equal(f->state_seen, GODWIT__ATTEMPT_STATE__ATTEMPT_TOMBSTONE);
+	/* Forgetting twice is no error. */
+	assert_int_equal(gw_keeper_acknowledge(f->client, ++f->request, &id, true), 0);
+	fixture_wait(f, GW_KEEPER_LISTED);
+}
+
+static void refuses_to_forget_what_runs(void **state)
+{
+	struct fixture *f = *state;
+	struct gw_attempt_id id = fixture_id(3);
+	struct gw_keeper_event event;
+
+	fixture_start(f);
+	fixture_spawn(f, id, "exec sleep 1000", NULL);
+	assert_int_equal(gw_keeper_acknowledge(f->client, 9, &id, true), 0);
+	do
+		gw_keeper_client_next(f->client, &event);
+	while (event.kind == GW_KEEPER_NONE);
+	assert_int_equal(event.kind, GW_KEEPER_REFUSED);
+	assert_int_equal(event.request, 9);
+	assert_string_equal(event.error, "this attempt has not ended yet");
+}
+
+/* --- the keeper's end --- */
+
+static void finds_orphans(struct fixture *f, struct gw_attempt_id id)
+{
+	pid_t pids[2];
+	char text[256];
+
+	fixture_start(f);
+	fixture_spawn(f, id,
+		      "setsid sleep 1000 & echo $!; trap '' HUP PIPE TERM; "
+		      "while :; do sleep 0.05; done",
+		      NULL);
+	pids[0] = (pid_t)f->pid;
+	fixture_read(f, id, 1, 0, 5000000);
+	assert_int_equal(sscanf((const char *)f->bytes, "%d", &pids[1]), 1);
+	fixture_kill9(f);
+	assert_false(fixture_gone(pids[0]));
+	fixture_start(f);
+	/* It listens only once they are ended. */
+	for (int i = 0; i < 2; i++)
+		assert_true(fixture_gone(pids[i]));
+	assert_int_equal(gw_keeper_client_connect(f->client, f->socket), 0);
+	fixture_wait_for(f, GW_KEEPER_EXITED, id);
+	assert_int_equal(f->state_seen, LOST);
+	assert_string_equal(f->error, "lost with the keeper that ran it");
+	(void)fixture_output(f, id, 1, 0, text, sizeof(text)); /* its output is still there */
+	assert_int_equal(strtol(text, NULL, 10), pids[1]);
+	fixture_send_spawn(f, id, "echo doubled", NULL); /* never a second time */
+	fixture_wait_for(f, GW_KEEPER_EXITED, id);
+	assert_int_equal(f->state_seen, LOST);
+	fixture_kill9(f); /* the next one tells the same */
+	fixture_start(f);
+	fixture_send_spawn(f, id, "echo doubled", NULL);
+	fixture_wait_for(f, GW_KEEPER_EXITED, id);
+	assert_int_equal(f->state_seen, LOST);
+	assert_string_equal(f->error, "lost with the keeper that ran it");
+}
+
+static void ends_orphans_in_cgroups(void **state)
+{
+	finds_orphans(*state, fixture_id(4));
+}
+
+static void ends_orphans_without_cgroups(void **state)
+{
+	struct fixture *f = *state;
+
+	f->extra[0] = "--cgroup";
+	f->extra[1] = "none";
+	finds_orphans(f, fixture_id(5));
+}
+
+static void tells_a_damaged_record_as_lost(void **state)
+{
+	struct fixture *f = *state;
+	struct gw_attempt_id id = fixture_id(6);
+	char path[256];
+
+	fixture_start(f);
+	fixture_spawn(f, id, "exit 0", NULL);
+	fixture_wait_for(f, GW_KEEPER_EXITED, id);
+	fixture_kill9(f);
+	(void)snprintf(path, sizeof(path),
+		       "%s/attempts/00000007000000010000000000000006.3.1/record", f->state);
+	assert_int_equal(truncate(path, 11), 0);
+	fixture_start(f);
+	assert_int_equal(gw_keeper_client_connect(f->client, f->socket), 0);
+	fixture_wait_for(f, GW_KEEPER_EXITED, id);
+	assert_int_equal(f->state_seen, LOST);
+	assert_non_null(strstr(f->error, "its record is damaged"));
+}
+
+/* --- the folder --- */
+
+static void drops_acknowledged_output_first(void **state)
+{
+	struct fixture *f = *state;
+	struct gw_attempt_id ids[3] = {fixture_id(10), fixture_id(11), fixture_id(12)};
+	char path[256];
+
+	f->extra[0] = "--output-total";
+	f->extra[1] = "2500 KB";
+	fixture_start(f);
+	for (int i = 0; i < 3; i++) {
+		fixture_spawn(f, ids[i], "head -c 1000000 /dev/zero", NULL);
+		fixture_wait_for(f, GW_KEEPER_EXITED, ids[i]);
+		if (i == 1)
+			assert_int_equal(
+				gw_keeper_acknowledge(f->client, ++f->request, &ids[1], false), 0);
+	}
+	/* Three do not fit: the second, the only one noted by anybody, had to go. */
+	for (int i = 0; i < 3; i++) {
+		(void)snprintf(path, sizeof(path),
+			       "%s/attempts/0000000700000001000000000000000%c.3.1", f->state,
+			       "abc"[i]);
+		assert_int_equal(access(path, F_OK), i == 1 ? -1 : 0);
+	}
+}
+
+/* Runs a keeper that cannot start; gives its exit code and what it said. */
+static int run_refused(const char *folder, const char *socket, char *ret_text, size_t size)
+{
+	int fds[2];
+	int status;
+	ssize_t count;
+	size_t used = 0;
+	pid_t pid;
+
+	assert_int_equal(pipe(fds), 0);
+	pid = fork();
+	if (pid == 0) {
+		(void)dup2(fds[1], 2);
+		(void)execl(getenv("GODWIT_KEEPER"), "godwit-keeper", "--state", folder, "--socket",
+			    socket, (char *)NULL);
+		_exit(127);
+	}
+	(void)close(fds[1]);
+	while (used + 1 < size && (count = read(fds[0], ret_text + used, size - 1 - used)) > 0)
+		used += (size_t)count;
+	ret_text[used] = '\0';
+	(void)close(fds[0]);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+	return WEXITSTATUS(status);
+}
+
+static void refuses_a_folder_that_is_not_its_own(void **state)
+{
+	struct fixture *f = *state;
+	char path[512];
+	char text[1024];
+
+	assert_int_equal(mkdir(f->state, 0755), 0);
+	assert_int_equal(run_refused(f->state, f->socket, text, sizeof(text)), 1);
+	assert_non_null(strstr(text, "closed to others"));
+	(void)snprintf(path, sizeof(path), "%s/no/such/place", f->folder);
+	assert_int_equal(run_refused(path, f->socket, text, sizeof(text)), 1);
+	assert_non_null(strstr(text, "cannot be made"));
+	(void)snprintf(path, sizeof(path), "%s/file", f->folder);
+	assert_true(close(open(path, O_WRONLY | O_CREAT, 0600)) == 0);
+	assert_int_equal(run_refused(path, f->socket, text, sizeof(text)), 1);
+	assert_non_null(strstr(text, "cannot be opened"));
+	assert_int_equal(chmod(f->state, 0700), 0);
+	(void)snprintf(path, sizeof(path), "%s/no/socket/here", f->folder);
+	assert_int_equal(run_refused(f->state, path, text, sizeof(text)), 1);
+	assert_non_null(strstr(text, "no socket at"));
+}
+
+static void is_alone_in_its_folder(void **state)
+{
+	struct fixture *f = *state;
+	char text[1024];
+
+	fixture_start(f);
+	assert_int_equal(run_refused(f->state, f->socket, text, sizeof(text)), 1);
+	assert_non_null(strstr(text, "held by another keeper"));
+	fixture_spawn(f, fixture_id(20), "true", NULL); /* and the first one was not disturbed */
+}
+
+static bool closed(void *data)
+{
+	struct gw_keeper_event event;
+
+	gw_keeper_client_next(data, &event);
+	return event.kind == GW_KEEPER_CLOSED;
+}
+
+static void starts_detached(void **state)
+{
+	struct fixture *f = *state;
+	struct gw_keeper_options options = {getenv("GODWIT_KEEPER"), f->state, f->socket};
+	const struct gw_keeper_options hopeless = {options.program, "/no/such/place", f->socket};
+	struct gw_keeper_event event = {0};
+	char error[256];
+	pid_t pid;
+
+	assert_int_not_equal(gw_keeper_start(&hopeless, error, sizeof(error)), 0);
+	assert_non_null(strstr(error, "/no/such/place cannot be made"));
+	assert_int_equal(gw_keeper_start(&options, error, sizeof(error)), 0);
+	assert_int_equal(gw_keeper_start(&options, error, sizeof(error)), 0); /* the same one */
+	f->client = gw_keeper_client_new();
+	assert_int_equal(gw_keeper_client_connect(f->client, f->socket), 0);
+	while (event.kind != GW_KEEPER_HELLO)
+		gw_keeper_client_next(f->client, &event);
+	pid = (pid_t)event.hello->pid;
+	assert_int_equal(getsid(pid), pid);
+	assert_int_equal(event.hello->boot_id.len, 16);
+	assert_int_equal(kill(pid, SIGTERM), 0);
+	assert_true(fixture_until(closed, f->client));
+	assert_true(fixture_wait_gone(pid));
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(outlives_its_agent),
+		TEST(tells_an_exit_until_it_is_acknowledged),
+		TEST(refuses_to_forget_what_runs),
+		TEST(ends_orphans_in_cgroups),
+		TEST(ends_orphans_without_cgroups),
+		TEST(tells_a_damaged_record_as_lost),
+		TEST(drops_acknowledged_output_first),
+		TEST(refuses_a_folder_that_is_not_its_own),
+		TEST(is_alone_in_its_folder),
+		TEST(starts_detached),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
