@@ -1,0 +1,240 @@
+/*
+ * What must hold after every step, and the hash of the durable state. It recomputes from the tasks
+ * what the core keeps as counts and lists, and compares.
+ */
+#include "scheduler/core/check.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "scheduler/core/state.h"
+
+#define FAIL(...)                                                                                  \
+	do {                                                                                       \
+		(void)snprintf(ret_text, GW_CHECK_TEXT_BYTES, __VA_ARGS__);                        \
+		return false;                                                                      \
+	} while (0)
+
+static uint64_t mix(uint64_t hash, const void *bytes, size_t size)
+{
+	const uint8_t *at = bytes;
+
+	for (size_t i = 0; i < size; i++)
+		hash = (hash ^ at[i]) * 1099511628211ull; /* FNV-1a */
+	return hash;
+}
+
+static uint64_t mix_u64(uint64_t hash, uint64_t value)
+{
+	return mix(hash, &value, sizeof(value));
+}
+
+static uint64_t mix_text(uint64_t hash, const char *text)
+{
+	return text ? mix(hash, text, strlen(text) + 1) : mix_u64(hash, 0);
+}
+
+static uint64_t mix_task(uint64_t hash, const struct task *task)
+{
+	hash = mix_u64(hash, task->state);
+	hash = mix_u64(hash, task->attempt);
+	hash = mix_u64(hash, task->failures);
+	hash = mix_u64(hash, task->losses);
+	hash = mix_u64(hash, task->port);
+	hash = mix_u64(hash, task->port_count);
+	hash = mix_u64(hash, task->exit_code);
+	hash = mix_u64(hash, task->signal);
+	hash = mix_u64(hash, (uint64_t)task->started_wall_us);
+	hash = mix_u64(hash, task->usage.cpu_user_us);
+	hash = mix_text(hash, task->devices);
+	hash = mix_text(hash, task->error);
+	return task->node ? mix(hash, &task->node->id, sizeof(task->node->id)) : hash;
+}
+
+static uint64_t mix_job(uint64_t hash, const struct job *job)
+{
+	hash = mix(hash, &job->id, sizeof(job->id));
+	hash = mix(hash, &job->owner, sizeof(job->owner));
+	hash = mix(hash, &job->tenant, sizeof(job->tenant));
+	hash = mix(hash, &job->nonce, sizeof(job->nonce));
+	hash = mix(hash, job->spec_bytes, job->spec_size);
+	hash = mix_u64(hash, (uint64_t)job->submitted_wall_us);
+	hash = mix_u64(hash, (uint64_t)job->ended_wall_us);
+	hash = mix_u64(hash, (uint64_t)job->cancelled << 2 | (uint64_t)job->doomed << 1 |
+				     (uint64_t)job->restarting);
+	hash = mix_u64(hash, job->failures);
+	hash = mix_u64(hash, job->state);
+	for (uint32_t i = 0; i < job->task_count; i++)
+		hash = mix_task(hash, &job->tasks[i]);
+	return hash;
+}
+
+uint64_t check_digest(const struct gw_node *node)
+{
+	const struct scheduler *s = (const struct scheduler *)node;
+	uint64_t hash = 1469598103934665603ull;
+
+	hash = mix_u64(hash, s->seq);
+	hash = mix_u64(hash, s->term);
+	hash = mix_u64(hash, s->epoch);
+	hash = mix_u64(hash, s->next_job);
+	for (uint32_t i = 0; i < s->jobs.count; i++)
+		hash = mix_job(hash, s->jobs.entries[i]);
+	for (uint32_t i = 0; i < s->nodes.count; i++) {
+		const struct node *n = s->nodes.entries[i];
+
+		hash = mix(hash, &n->id, sizeof(n->id));
+		hash = mix_text(hash, n->name);
+		hash = mix_text(hash, n->site->name);
+		hash = mix_text(hash, n->provider);
+		hash = mix_u64(hash, n->revoked);
+	}
+	for (uint32_t i = 0; i < s->revoked.count; i++)
+		hash = mix(hash, s->revoked.entries[i], sizeof(struct revoked));
+	return hash;
+}
+
+static bool check_job_counts(const struct job *job, char *ret_text)
+{
+	uint32_t counts[TASK_STATES] = {0};
+	uint32_t listed = 0;
+
+	for (uint32_t i = 0; i < job->task_count; i++) {
+		const struct task *task = &job->tasks[i];
+
+		if (task->state >= TASK_STATES)
+			FAIL("task %u of %s is in no state", i, job->name);
+		counts[task->state]++;
+		if (task_held(task) && (!task->node || task->attempt == 0))
+			FAIL("task %u of %s holds a place without a node or attempt", i, job->name);
+	}
+	if (memcmp(counts, job->counts, sizeof(counts)) != 0)
+		FAIL("the counts of %s do not agree with its tasks", job->name);
+	for (const struct task *task = job->waiting; task; task = task->next) {
+		if (task->state != TASK_WAITING || task->job != job)
+			FAIL("the waiting list of %s holds one that does not wait", job->name);
+		listed++;
+	}
+	if (listed != counts[TASK_WAITING])
+		FAIL("%u tasks of %s wait and %u are listed", counts[TASK_WAITING], job->name,
+		     listed);
+	return true;
+}
+
+static bool check_job(const struct job *job, char *ret_text)
+{
+	uint32_t held = job->counts[TASK_PLACED] + job->counts[TASK_RUNNING];
+	bool wants = job->counts[TASK_WAITING] > 0 && !job->restarting &&
+		     (!job->gang || job->counts[TASK_WAITING] == job->task_count);
+
+	if (!check_job_counts(job, ret_text))
+		return false;
+	if (job->queued != wants)
+		FAIL("%s %s the queue", job->name, wants ? "is missing from" : "stands idly in");
+	if (job_ended(job) && held + job->counts[TASK_WAITING] > 0)
+		FAIL("%s has ended with tasks that have not", job->name);
+	if (job->gang && held > 0 && job->counts[TASK_WAITING] > 0 && !job->restarting)
+		FAIL("gang %s is placed in part", job->name);
+	if ((job->cancelled || job->doomed) && job->counts[TASK_WAITING] > 0)
+		FAIL("%s is ending and tasks of it wait", job->name);
+	return true;
+}
+
+/* Ports and devices twice given show as a count that does not add up. */
+static bool check_node(const struct node *node, char *ret_text)
+{
+	uint64_t cpu_milli = 0;
+	uint64_t memory_bytes = 0;
+	uint32_t tasks = 0;
+	uint32_t ports = 0;
+	uint32_t ports_used = 0;
+	uint32_t devices = 0;
+
+	for (const struct task *task = node->tasks; task; task = task->next) {
+		if (!task_held(task) || task->node != node)
+			FAIL("node %s lists a task that is not its", node->name);
+		tasks++;
+		cpu_milli += task->job->need.cpu_milli;
+		memory_bytes += task->job->need.memory_bytes;
+		devices += task->job->need.device_count;
+		if (task->port >= node->total.port_first)
+			ports += task->port_count;
+	}
+	for (uint32_t i = 0; i < GW_GRID_PORT_WORDS; i++)
+		ports_used += (uint32_t)__builtin_popcountll(node->ports_used[i]);
+	if (tasks != node->task_count || cpu_milli != node->cpu_milli_used ||
+	    memory_bytes != node->memory_bytes_used)
+		FAIL("the accounts of node %s do not agree with its tasks", node->name);
+	if (!node->info_bytes)
+		return true;
+	if (cpu_milli > node->total.cpu_milli)
+		FAIL("node %s is oversold: %llu of %u mCPU", node->name,
+		     (unsigned long long)cpu_milli, node->total.cpu_milli);
+	if (memory_bytes > node->total.memory_bytes)
+		FAIL("node %s is oversold in memory", node->name);
+	if (ports != ports_used)
+		FAIL("node %s: its tasks hold %u ports, and %u are marked", node->name, ports,
+		     ports_used);
+	if (devices != (uint32_t)__builtin_popcount(node->devices_used))
+		FAIL("node %s: its tasks hold %u devices, and %d are marked", node->name, devices,
+		     __builtin_popcount(node->devices_used));
+	return true;
+}
+
+bool gw_scheduler_check(const struct gw_node *scheduler, char *ret_text)
+{
+	const struct scheduler *s = (const struct scheduler *)scheduler;
+	uint64_t held = 0;
+	uint64_t on_nodes = 0;
+
+	for (uint32_t i = 0; i < s->jobs.count; i++) {
+		const struct job *job = s->jobs.entries[i];
+
+		held += job->counts[TASK_PLACED] + job->counts[TASK_RUNNING];
+		if (!check_job(job, ret_text))
+			return false;
+	}
+	for (uint32_t i = 0; i < s->nodes.count; i++) {
+		const struct node *node = s->nodes.entries[i];
+
+		on_nodes += node->task_count;
+		if (!check_node(node, ret_text))
+			return false;
+	}
+	if (held != on_nodes)
+		FAIL("%llu tasks hold places and nodes list %llu", (unsigned long long)held,
+		     (unsigned long long)on_nodes);
+	ret_text[0] = '\0';
+	return true;
+}
+
+void gw_scheduler_count(const struct gw_node *scheduler, struct gw_scheduler_counts *ret_counts)
+{
+	const struct scheduler *s = (const struct scheduler *)scheduler;
+
+	*ret_counts = (struct gw_scheduler_counts){0};
+	for (uint32_t i = 0; i < s->nodes.count; i++) {
+		const struct node *node = s->nodes.entries[i];
+
+		ret_counts->nodes_up += node->state == NODE_UP;
+	}
+	for (uint32_t i = 0; i < s->jobs.count; i++) {
+		const struct job *job = s->jobs.entries[i];
+
+		ret_counts->jobs_active += !job_ended(job);
+		ret_counts->tasks_waiting += job->counts[TASK_WAITING];
+		ret_counts->tasks_held += job->counts[TASK_PLACED] + job->counts[TASK_RUNNING];
+		ret_counts->tasks_succeeded += job->counts[TASK_SUCCEEDED];
+		ret_counts->tasks_failed += job->counts[TASK_FAILED];
+		ret_counts->tasks_cancelled += job->counts[TASK_CANCELLED];
+	}
+}
+
+bool gw_scheduler_holds(const struct gw_node *scheduler, struct gw_node_id node,
+			struct gw_attempt_id attempt)
+{
+	const struct task *task = task_find((const struct scheduler *)scheduler, attempt);
+
+	return task && task_held(task) && task->attempt == attempt.attempt &&
+	       gw_id_equal(task->node->id.id, node.id);
+}

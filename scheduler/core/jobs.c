@@ -1,0 +1,277 @@
+/*
+ * Jobs: their table, their life cycle, and the queue of those that want places. A job's state
+ * follows from its tasks' counts; the table of allowed next states holds it to that.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "proto/base/check.h"
+#include "scheduler/core/state.h"
+
+#define TO(state) (1u << (state))
+
+static const struct {
+	const char *name;
+	uint32_t next; /* bit set */
+	const char *invariant;
+} states[JOB_STATES] = {
+	[JOB_WAITING] = {"waiting",
+			 TO(JOB_RUNNING) | TO(JOB_SUCCEEDED) | TO(JOB_FAILED) | TO(JOB_CANCELLED),
+			 "all tasks wait; it ends from here when a given-up attempt's end is heard "
+			 "late"},
+	[JOB_RUNNING] = {"running",
+			 TO(JOB_WAITING) | TO(JOB_ENDING) | TO(JOB_SUCCEEDED) | TO(JOB_FAILED) |
+				 TO(JOB_CANCELLED),
+			 "some task holds a place or has ended, and not all have ended"},
+	[JOB_ENDING] = {"ending", TO(JOB_CANCELLED) | TO(JOB_FAILED),
+			"cancelled or failed; no task waits, some still hold places"},
+	[JOB_SUCCEEDED] = {"succeeded", 0, "every task has succeeded"},
+	[JOB_FAILED] = {"failed", 0, "every task has ended, some without success"},
+	[JOB_CANCELLED] = {"cancelled", 0, "cancelled, and every task has ended"},
+};
+
+const char *job_state_name(enum job_state state)
+{
+	return states[state].name;
+}
+
+bool job_may_follow(enum job_state from, enum job_state to)
+{
+	return from == to || (states[from].next & TO(to)) != 0;
+}
+
+const char *job_invariant(enum job_state state)
+{
+	return states[state].invariant;
+}
+
+bool job_ended(const struct job *job)
+{
+	return states[job->state].next == 0;
+}
+
+static void copy_name(char *ret_name, const char *text)
+{
+	size_t size = strnlen(text, GW_NAME_BYTES_MAX);
+
+	memcpy(ret_name, text, size);
+	ret_name[size] = '\0';
+}
+
+static void read_spec(struct job *job, const Godwit__JobSpec *spec)
+{
+	const Godwit__Resources *need = spec->resources;
+
+	copy_name(job->name, spec->name);
+	job->task_count = spec->task_count;
+	job->gang = spec->kind == GODWIT__JOB_KIND__JOB_SERVE;
+	job->spread = (enum gw_spread)spec->spread;
+	job->priority = spec->priority;
+	job->attempts_max = spec->attempts_max;
+	job->rtt_us_max = spec->rtt_us_max;
+	job->lease_us = spec->lease_us;
+	job->replace_after_us = spec->replace_after_us;
+	job->time_limit_us = spec->time_limit_us;
+	job->grace_us = spec->grace_us;
+	if (need) {
+		job->need.cpu_milli = need->cpu_milli;
+		job->need.memory_bytes = need->memory_bytes;
+		job->need.device_count = need->device_count;
+		job->need.port_count = need->port_count;
+		copy_name(job->device_type, need->device_type);
+	}
+	if (spec->model) {
+		job->model.stage_us = spec->model->stage_us;
+		job->model.micro_batches = spec->model->micro_batches;
+		job->model.batch = spec->model->batch;
+		job->model.loss_budget_ppm = spec->model->loss_budget_ppm;
+	}
+}
+
+/* All tasks wait, in order. */
+static void link_tasks(struct job *job)
+{
+	for (uint32_t i = 0; i < job->task_count; i++) {
+		struct task *task = &job->tasks[i];
+
+		task->job = job;
+		task->index = i;
+		task->prev = i > 0 ? task - 1 : NULL;
+		task->next = i + 1 < job->task_count ? task + 1 : NULL;
+		task->timer.kind = TIMER_TASK;
+	}
+	job->waiting = job->tasks;
+	job->waiting_last = &job->tasks[job->task_count - 1];
+	job->counts[TASK_WAITING] = job->task_count;
+}
+
+struct job *job_new(struct gw_job_id id, const Godwit__JobSpec *spec)
+{
+	struct job *job = calloc(1, sizeof(*job));
+
+	if (!job)
+		return NULL;
+	job->id = id;
+	read_spec(job, spec);
+	CHECK(job->task_count > 0);
+	CHECK(job->priority <= PRIORITY_MAX);
+	job->spec_size = gw_wire_size(&spec->base);
+	job->spec_bytes = malloc(job->spec_size ? job->spec_size : 1);
+	job->tasks = calloc(job->task_count, sizeof(*job->tasks));
+	if (!job->spec_bytes || !job->tasks) {
+		job->task_count = 0;
+		job_free(job);
+		return NULL;
+	}
+	gw_wire_encode(&spec->base, job->spec_bytes);
+	link_tasks(job);
+	return job;
+}
+
+void job_free(struct job *job)
+{
+	if (!job)
+		return;
+	for (uint32_t i = 0; i < job->task_count; i++) {
+		free(job->tasks[i].devices);
+		free(job->tasks[i].error);
+	}
+	free(job->tasks);
+	free(job->spec_bytes);
+	free(job);
+}
+
+struct job *job_find(const struct scheduler *s, struct gw_job_id id)
+{
+	return gw_table_find(&s->jobs, &id);
+}
+
+const Godwit__JobSpec *job_spec(struct scheduler *s, const struct job *job)
+{
+	if (s->spec && gw_id_equal(s->spec_job.id, job->id.id))
+		return s->spec;
+	gw_arena_reset(&s->spec_arena);
+	s->spec = gw_wire_decode(&godwit__job_spec__descriptor, &s->spec_arena, job->spec_bytes,
+				 job->spec_size);
+	s->spec_job = job->id;
+	if (!s->spec)
+		out_failed(s, -ENOMEM);
+	return s->spec;
+}
+
+struct user *user_find(struct scheduler *s, struct gw_node_id id)
+{
+	struct user *user = gw_table_find(&s->users, &id);
+
+	if (user)
+		return user;
+	user = calloc(1, sizeof(*user));
+	if (!user)
+		return NULL;
+	user->id = id;
+	if (gw_table_add(&s->users, user) != 0) {
+		free(user);
+		return NULL;
+	}
+	return user;
+}
+
+static void queue_remove(struct scheduler *s, struct job *job)
+{
+	struct queue *queue = &s->queues[job->priority];
+
+	if (!job->queued)
+		return;
+	if (s->plan_next == job)
+		s->plan_next = job->queue_next;
+	if (job->queue_prev)
+		job->queue_prev->queue_next = job->queue_next;
+	else
+		queue->first = job->queue_next;
+	if (job->queue_next)
+		job->queue_next->queue_prev = job->queue_prev;
+	else
+		queue->last = job->queue_prev;
+	job->queue_next = NULL;
+	job->queue_prev = NULL;
+	job->queued = false;
+}
+
+static void queue_add(struct scheduler *s, struct job *job)
+{
+	struct queue *queue = &s->queues[job->priority];
+
+	if (job->queued)
+		return;
+	job->queue_prev = queue->last;
+	if (queue->last)
+		queue->last->queue_next = job;
+	else
+		queue->first = job;
+	queue->last = job;
+	job->queued = true;
+	plans_wake(s);
+}
+
+static enum job_state follow(const struct job *job)
+{
+	uint32_t held = job->counts[TASK_PLACED] + job->counts[TASK_RUNNING];
+	uint32_t waiting = job->counts[TASK_WAITING];
+
+	if (job->cancelled || job->doomed) {
+		if (held > 0)
+			return JOB_ENDING;
+		return job->cancelled ? JOB_CANCELLED : JOB_FAILED;
+	}
+	if (waiting == job->task_count)
+		return JOB_WAITING;
+	if (held > 0 || waiting > 0)
+		return JOB_RUNNING;
+	return job->counts[TASK_SUCCEEDED] == job->task_count ? JOB_SUCCEEDED : JOB_FAILED;
+}
+
+/* A gang starts again when its last attempt has ended: those that had succeeded run once more. */
+static void gang_settle(struct scheduler *s, struct job *job)
+{
+	if (!job->restarting || job->counts[TASK_PLACED] + job->counts[TASK_RUNNING] > 0)
+		return;
+	job->restarting = false;
+	for (uint32_t i = 0; i < job->task_count; i++) {
+		if (job->tasks[i].state != TASK_WAITING)
+			task_set_state(s, &job->tasks[i], TASK_WAITING);
+	}
+}
+
+static void end(struct scheduler *s, struct job *job, int64_t wall_us)
+{
+	job->ended_wall_us = wall_us;
+	if (s->ended_last)
+		s->ended_last->ended_next = job;
+	else
+		s->ended_first = job;
+	s->ended_last = job;
+	s->ended_count++;
+	s->task_total_ended += job->task_count;
+}
+
+void job_settle(struct scheduler *s, struct job *job, int64_t wall_us)
+{
+	enum job_state next;
+	bool wants;
+
+	gang_settle(s, job);
+	next = follow(job);
+	CHECK(job_may_follow(job->state, next));
+	if (job->state != next) {
+		job->state = next;
+		if (job_ended(job))
+			end(s, job, wall_us);
+	}
+	wants = job->counts[TASK_WAITING] > 0 && !job->restarting &&
+		(!job->gang || job->counts[TASK_WAITING] == job->task_count);
+	if (wants)
+		queue_add(s, job);
+	else
+		queue_remove(s, job);
+}

@@ -1,0 +1,140 @@
+/*
+ * Silence and what follows from it. A node not heard for unknown_after is unknown: nothing new goes
+ * there, and what it runs goes on running. An attempt there is given up only when its lease has
+ * certainly ended on the node's own clock: the lease counted from the last heartbeat answered (the
+ * agent counts from when it sent that heartbeat, which is earlier), plus what two clocks may drift
+ * apart meanwhile. What a former scheduler may have granted is covered by counting from this one's
+ * start. A job may allow a double by naming an earlier replace_after.
+ */
+#include <errno.h>
+#include <stddef.h>
+
+#include "proto/base/check.h"
+#include "scheduler/core/state.h"
+
+#define DRIFT_FIXED_US GW_US_PER_S
+
+void timer_set(struct scheduler *s, struct timer *timer, uint64_t at_us)
+{
+	int result;
+
+	if (timer->item.order == 0)
+		timer->item.order = ++s->timer_order;
+	result = gw_heap_set(&s->timers, &timer->item, at_us);
+	if (result != 0)
+		out_failed(s, result);
+}
+
+void timer_clear(struct scheduler *s, struct timer *timer)
+{
+	gw_heap_remove(&s->timers, &timer->item);
+}
+
+static uint64_t max_u64(uint64_t a, uint64_t b)
+{
+	return a > b ? a : b;
+}
+
+/* When the attempt may be given up if its node stays silent. */
+static uint64_t give_up_us(const struct scheduler *s, const struct task *task)
+{
+	const struct node *node = task->node;
+	const struct job *job = task->job;
+	uint64_t from_us = max_u64(max_u64(task->sent_us, s->started_us), node->answered_us);
+
+	if (job->replace_after_us > 0)
+		return max_u64(from_us, node->heard_us) + job->replace_after_us;
+	return from_us + job->lease_us + job->lease_us / 1000000 * s->config.drift_ppm +
+	       DRIFT_FIXED_US;
+}
+
+/* Has the node said by heartbeats more than the state channel brought, for too long? */
+static bool stalled(const struct scheduler *s, const struct node *node)
+{
+	return s->now.mono_us - node->progress_us >= s->config.stall_after_us;
+}
+
+/* Gives up what is due on a silent node; returns when the next is, or GW_NEVER_US. */
+static uint64_t give_up(struct scheduler *s, struct node *node)
+{
+	uint64_t next_us = GW_NEVER_US;
+	struct task *task = node->tasks;
+
+	while (task) {
+		struct task *after = task->next;
+		uint64_t at_us = give_up_us(s, task);
+
+		if (!task->sent)
+			task_lost(s, task, "its node fell silent before the start was sent");
+		else if (at_us <= s->now.mono_us)
+			task_lost(s, task, "its node was silent for longer than the lease");
+		else if (at_us < next_us)
+			next_us = at_us;
+		task = after;
+	}
+	return next_us;
+}
+
+/*
+ * Sets the node's silence right and acts on it. One timer a node: while it speaks, for the moment
+ * at which it would be unknown; while it is silent, for the next attempt to be given up.
+ */
+void lease_check(struct scheduler *s, struct node *node)
+{
+	uint64_t base_us = max_u64(node->heard_us, s->started_us);
+	bool silent = s->now.mono_us - base_us >= s->config.unknown_after_us || stalled(s, node);
+	uint64_t next_us;
+
+	if (node->revoked)
+		silent = true;
+	if (silent != node->silent) {
+		node->silent = silent;
+		node_update(s, node); /* comes back here */
+	}
+	if (!silent && node->session) {
+		timer_set(s, &node->timer, base_us + s->config.unknown_after_us);
+		return;
+	}
+	next_us = give_up(s, node);
+	if (node->state == NODE_UNKNOWN && node->task_count == 0 &&
+	    s->now.mono_us - base_us < s->config.lost_after_us)
+		next_us = base_us + s->config.lost_after_us;
+	else if (node->state == NODE_UNKNOWN && node->task_count == 0)
+		node->state = NODE_LOST;
+	if (next_us == GW_NEVER_US)
+		timer_clear(s, &node->timer);
+	else
+		timer_set(s, &node->timer, next_us);
+}
+
+static void answer(struct scheduler *s, struct node *node, const Godwit__Heartbeat *heartbeat)
+{
+	Godwit__Body body = GODWIT__BODY__INIT;
+	Godwit__HeartbeatReply reply = GODWIT__HEARTBEAT_REPLY__INIT;
+
+	reply.number = heartbeat->number;
+	reply.sent_mono_us = heartbeat->sent_mono_us;
+	reply.lease_us = s->config.lease_us_max; /* each attempt's own is less */
+	reply.state_sequence = node->sent;
+	reply.state_received = node->received;
+	body.kind_case = GODWIT__BODY__KIND_HEARTBEAT_REPLY;
+	body.heartbeat_reply = &reply;
+	out_heartbeat(s, node, &body);
+	node->answered_us = s->now.mono_us;
+	node->heartbeat_mono_us = heartbeat->sent_mono_us;
+}
+
+void lease_heartbeat(struct scheduler *s, struct node *node, const Godwit__Heartbeat *heartbeat)
+{
+	node->heard_us = s->now.mono_us;
+	node->rtt_us = heartbeat->rtt_us;
+	if ((heartbeat->state_sequence <= node->received || node->received > node->received_mark) &&
+	    (heartbeat->state_received >= node->sent ||
+	     heartbeat->state_received > node->sent_mark))
+		node->progress_us = s->now.mono_us;
+	node->received_mark = node->received;
+	node->sent_mark = heartbeat->state_received;
+	answer(s, node, heartbeat);
+	if (node->silent)
+		lease_check(s, node);
+}

@@ -1,0 +1,502 @@
+/*
+ * The scheduler's state, shared by the files of this folder and by nobody else.
+ *
+ * Three kinds of members, marked: durable (written by apply alone), derived (follows from durable,
+ * kept by apply too), soft (liveness, telemetry, timers; gone with the process).
+ */
+#ifndef GODWIT_SCHEDULER_CORE_STATE_H
+#define GODWIT_SCHEDULER_CORE_STATE_H
+
+#include "proto/base/heap.h"
+#include "proto/base/limits.h"
+#include "proto/base/table.h"
+#include "proto/step.h"
+#include "scheduler/core/scheduler.h"
+#include "scheduler/place/plan.h"
+
+#define TASK_LOSSES_MAX 16u /* attempts lost with their node until a task has failed */
+#define GANG_TASKS_MAX GW_GRID_TASKS_MAX
+#define PRIORITY_MAX 1000u
+#define USERS_MAX 100000u
+#define STRAYS_MAX 100000u
+#define LABELS_MAX 60000u /* different labels, and different device types */
+#define LOG_REQUESTS_MAX 1024u
+#define QUERY_PLANS_MAX 16u        /* dry runs and explanations under way */
+#define PEERS_MAX 512u             /* in one PeerTable */
+#define INFO_BYTES_MAX (16u << 10) /* of one node's info, and of its telemetry */
+#define LEASE_US_MIN (10 * GW_US_PER_S)
+#define PEERS_DELAY_US GW_US_PER_S /* between a change of sites and the new peer tables */
+#define LOG_WAIT_US_MAX (30 * GW_US_PER_S)
+#define LOG_GRACE_US (10 * GW_US_PER_S)
+#define ERROR_BYTES_MAX 500u /* of a task's error text kept */
+#define NOTE_BYTES_MAX 200u  /* of one limit that a node cannot hold */
+#define NOTES_MAX 16u
+
+/* Codes of Refusal, as transport gives them too. */
+#define REFUSAL_IDENTITY 2u
+#define REFUSAL_OVERLOAD 3u
+#define REFUSAL_MALFORMED 4u
+
+enum task_state {
+	TASK_WAITING,   /* no attempt holds a place */
+	TASK_PLACED,    /* an attempt has a place; its node has not said that it runs */
+	TASK_RUNNING,   /* its node said so */
+	TASK_SUCCEEDED, /* an attempt ended with exit 0 */
+	TASK_FAILED,    /* no try is left */
+	TASK_CANCELLED, /* the job was cancelled, or its gang failed */
+};
+
+#define TASK_STATES 6u
+
+enum job_state {
+	JOB_WAITING,   /* all tasks wait */
+	JOB_RUNNING,   /* some task has, or had, a place */
+	JOB_ENDING,    /* cancelled or failed, and attempts still hold places */
+	JOB_SUCCEEDED, /* all tasks succeeded */
+	JOB_FAILED,    /* ended, not all succeeded */
+	JOB_CANCELLED, /* cancelled, nothing runs */
+};
+
+#define JOB_STATES 6u
+
+enum node_state {
+	NODE_UNKNOWN, /* silent, or not heard since this scheduler started */
+	NODE_JOINING, /* a session, but its inventory is not complete */
+	NODE_UP,
+	NODE_DRAINING, /* up, takes nothing new */
+	NODE_LOST,     /* silent, and no attempt on it can still run */
+	NODE_REVOKED,
+};
+
+enum timer_kind {
+	TIMER_NODE,
+	TIMER_TASK,
+	TIMER_LOG,
+	TIMER_PEERS,
+};
+
+struct timer {
+	struct gw_heap_item item; /* first */
+	enum timer_kind kind;
+};
+
+struct site {
+	char name[GW_NAME_BYTES_MAX + 1]; /* key, zero-padded */
+	uint32_t index;
+	struct node *nodes; /* derived: through site_next, as admitted */
+	struct node *nodes_last;
+	uint32_t node_count;
+	struct node *prober; /* soft: whom the others probe, and who probes them */
+};
+
+struct node {
+	struct gw_node_id id; /* key */
+	/* durable */
+	char name[GW_NAME_BYTES_MAX + 1];
+	char provider[GW_NAME_BYTES_MAX + 1];
+	struct site *site;
+	bool revoked;
+	/* derived */
+	struct node *site_next;
+	struct task *tasks; /* that hold a place here, through next and prev */
+	uint32_t task_count;
+	uint32_t cpu_milli_used;
+	uint64_t memory_bytes_used;
+	uint64_t ports_used[GW_GRID_PORT_WORDS]; /* within the range that info gives */
+	uint16_t devices_used;
+	/* soft: what it is */
+	uint8_t *info_bytes; /* encoded NodeInfo; NULL: none yet */
+	size_t info_size;
+	uint8_t *telemetry_bytes;
+	size_t telemetry_size;
+	struct gw_grid_node total; /* its capacity as the grid sees it, all free */
+	char *device_uuids[GW_GRID_DEVICES_MAX];
+	char address[GW_NAME_BYTES_MAX + 1];
+	uint32_t probe_port;
+	bool draining;
+	char *not_enforced; /* what it last said of limits that it cannot hold, one a line */
+	/* soft: how it is */
+	enum node_state state;
+	bool session;
+	bool reconciled; /* this session's inventory is complete */
+	bool silent;
+	uint32_t inventory; /* number of the exchange, so that tasks can be marked */
+	uint32_t inventory_part;
+	uint32_t stray_count;
+	uint64_t heard_us;
+	uint64_t answered_us;       /* when a heartbeat was last answered: leases count from here */
+	uint64_t heartbeat_mono_us; /* that heartbeat's own time, by the agent's clock */
+	uint32_t rtt_us;
+	uint64_t received; /* state bodies of this session, to compare with what it says it sent */
+	uint64_t sent;
+	uint64_t received_mark; /* `received`, and what it had received, at its last heartbeat */
+	uint64_t sent_mark;
+	uint64_t progress_us; /* when the state channel last was level with that, or moved on */
+	uint64_t peers_hash;  /* of the peer table it has; 0: none */
+	struct log_request *logs;
+	struct timer timer;
+};
+
+struct task {
+	struct job *job;
+	struct task *next; /* of its job's waiting list, or of its node's list, by state */
+	struct task *prev;
+	/* durable */
+	struct node *node; /* of the latest attempt; NULL: never placed */
+	uint32_t index;
+	uint32_t attempt;
+	uint32_t failures;
+	uint32_t losses;
+	uint8_t state; /* enum task_state */
+	uint16_t port;
+	uint16_t port_count;
+	uint32_t rtt_us;
+	uint32_t exit_code;
+	uint32_t signal;
+	char *devices; /* uuids, comma after each; NULL: none */
+	char *error;
+	Godwit__Usage usage;
+	int64_t started_wall_us;
+	/* soft */
+	uint64_t sent_us;   /* when its start was decided: the lease counts from here at least */
+	uint32_t inventory; /* number of the exchange that named it */
+	bool sent;          /* the start may have left */
+	bool due;           /* in the due list */
+	bool over_time;     /* killed for its time limit */
+	struct task *due_next;
+	struct timer timer; /* of the time limit */
+};
+
+struct job {
+	struct gw_job_id id; /* key */
+	/* durable */
+	char name[GW_NAME_BYTES_MAX + 1];
+	char owner_name[GW_NAME_BYTES_MAX + 1];
+	struct gw_node_id owner;
+	struct gw_id tenant;
+	struct gw_id nonce;  /* zero: none */
+	uint8_t *spec_bytes; /* encoded JobSpec */
+	size_t spec_size;
+	int64_t submitted_wall_us;
+	int64_t ended_wall_us;
+	bool cancelled;
+	bool doomed;       /* a gang without tries left */
+	bool restarting;   /* a gang whose attempts must all end before it starts again */
+	uint32_t failures; /* of a gang */
+	uint8_t state;     /* enum job_state */
+	struct gw_prediction prediction;
+	struct task *tasks; /* [task_count] */
+	/* derived: hot parts of the spec */
+	uint32_t task_count;
+	bool gang;
+	enum gw_spread spread;
+	struct gw_need need;
+	char device_type[GW_NAME_BYTES_MAX + 1];
+	uint32_t priority;
+	uint32_t attempts_max;
+	uint32_t rtt_us_max;
+	uint64_t lease_us;
+	uint64_t replace_after_us;
+	uint64_t time_limit_us;
+	uint64_t grace_us;
+	struct gw_serve_model model;
+	/* derived */
+	uint32_t counts[TASK_STATES];
+	struct task *waiting; /* first and last of the waiting list */
+	struct task *waiting_last;
+	uint64_t order; /* of acceptance */
+	bool queued;
+	struct job *queue_next;
+	struct job *queue_prev;
+	struct job *ended_next;
+	struct nonce *nonce_entry;
+	/* soft */
+	char wait_reason[GW_PLAN_REASON_BYTES];
+};
+
+struct user {
+	struct gw_node_id id; /* key */
+	uint32_t waiting;     /* derived: tasks */
+};
+
+/* An identity that may speak no more. Durable. */
+struct revoked {
+	struct gw_node_id id; /* key */
+};
+
+struct nonce_key {
+	struct gw_node_id owner;
+	struct gw_id nonce;
+};
+
+struct nonce {
+	struct nonce_key key;
+	struct job *job;
+};
+
+struct stray_key {
+	struct gw_attempt_id attempt;
+	struct gw_node_id node;
+};
+
+/* An attempt that a node runs and that the scheduler no longer counts on. */
+struct stray {
+	struct stray_key key;
+	struct node *node;
+	bool killed;
+};
+
+/* Texts as numbers, for the grid. */
+struct label {
+	uint64_t hash;   /* key: of the text; equal hashes are compared below */
+	uint32_t number; /* from 1 */
+	char *text;
+};
+
+struct log_request {
+	uint64_t number;  /* key */
+	uint64_t request; /* of the client */
+	struct node *node;
+	struct log_request *next;
+	struct log_request *prev;
+	struct timer timer;
+};
+
+enum plan_kind {
+	PLAN_SCHEDULE,
+	PLAN_DRY_RUN,
+	PLAN_EXPLAIN,
+};
+
+struct plan_open {
+	uint64_t number; /* key */
+	enum plan_kind kind;
+	uint64_t request;
+	struct gw_job_id job;
+	char text[GW_PLAN_REASON_BYTES]; /* explain: of the job as a whole */
+};
+
+struct pair {
+	uint32_t rtt_us; /* GW_GRID_RTT_UNKNOWN_US: not measured */
+	uint32_t loss_ppm;
+	uint64_t at_us;
+};
+
+struct out_item {
+	struct out_item *next;
+	struct gw_effect effect;
+	uint8_t bytes[];
+};
+
+struct queue {
+	struct job *first;
+	struct job *last;
+};
+
+struct scheduler {
+	struct gw_node node; /* first */
+	struct gw_scheduler_config config;
+	char region[GW_NAME_BYTES_MAX + 1];
+
+	/* durable */
+	uint64_t seq; /* of the last record */
+	uint64_t term;
+	uint32_t epoch;
+	uint64_t next_job; /* counter of ids within the epoch */
+	struct gw_table jobs;
+	struct gw_table nodes;
+	struct gw_table sites;
+	struct gw_table revoked;
+
+	/* derived */
+	struct gw_table nonces;
+	struct gw_table users;
+	struct queue queues[PRIORITY_MAX + 1]; /* jobs that want a plan */
+	struct job *ended_first;               /* oldest first, for eviction */
+	struct job *ended_last;
+	uint32_t task_total; /* of all jobs, and of the ended ones among them */
+	uint32_t task_total_ended;
+	uint32_t ended_count;
+	uint64_t job_order;
+
+	/* soft */
+	struct gw_table labels;
+	struct gw_table strays;
+	struct gw_table logs;
+	struct gw_table plans;
+	struct gw_heap timers;
+	uint64_t timer_order;
+	struct pair *pairs; /* [pair_sites][pair_sites] */
+	uint32_t pair_sites;
+	struct timer peers_timer;
+	uint64_t peers_generation;
+	struct job *plan_next; /* first job that the next plan looks at; NULL: nothing to plan */
+	bool plan_rescan;      /* capacity changed: begin at the head */
+	bool plan_running;
+	uint64_t plan_number;
+	uint64_t log_number;
+	uint32_t cpu_milli_max; /* of any node, for admission */
+	uint64_t memory_bytes_max;
+	bool maxima_stale;
+	struct task *due_first;
+	struct task *due_last;
+
+	bool started;
+	bool leader;
+	bool stopped;
+	uint64_t started_us;
+	struct gw_now now;
+	int error;                  /* the process must stop */
+	struct gw_effects *effects; /* during a step */
+	struct out_item *out_first; /* what did not fit there */
+	struct out_item *out_last;
+	struct gw_arena arena;      /* of one step's texts and messages */
+	struct gw_arena spec_arena; /* of the one decoded spec */
+	const Godwit__JobSpec *spec;
+	struct gw_job_id spec_job;
+};
+
+/* outbox.c: what a step wants done; after_seq is the last record's. */
+void out_append(struct scheduler *s, uint64_t seq, const uint8_t *bytes, size_t size);
+void out_send(struct scheduler *s, struct node *node, const Godwit__Body *body);
+void out_heartbeat(struct scheduler *s, struct node *node, const Godwit__Body *body);
+void out_reply(struct scheduler *s, uint64_t request, const Godwit__Body *body);
+void out_refuse(struct scheduler *s, uint64_t request, uint32_t code, const char *text);
+void out_revoke(struct scheduler *s, struct gw_node_id node);
+void out_plan(struct scheduler *s, uint64_t plan, struct gw_grid *grid);
+void out_flush(struct scheduler *s);
+void out_clear(struct scheduler *s);
+/* Room to begin something that can wait. */
+bool out_room(struct scheduler *s);
+/* Text in the step's arena; "" when it is full. */
+char *out_text(struct scheduler *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void out_failed(struct scheduler *s, int error);
+
+/* apply.c: the only writer of durable state. commit appends and applies. */
+void commit(struct scheduler *s, Godwit__Record *record);
+int apply_bytes(struct gw_node *node, uint64_t seq, const uint8_t *bytes, size_t size);
+void commit_task_changed(struct scheduler *s, struct task *task, Godwit__TaskChange change,
+			 const Godwit__TaskStatus *status, const char *error);
+
+/* jobs.c */
+struct job *job_new(struct gw_job_id id, const Godwit__JobSpec *spec);
+void job_free(struct job *job);
+struct job *job_find(const struct scheduler *s, struct gw_job_id id);
+/* The decoded spec, valid until the next call. NULL: out of memory (the step fails). */
+const Godwit__JobSpec *job_spec(struct scheduler *s, const struct job *job);
+bool job_ended(const struct job *job);
+/* Brings state, queue and ended list in line with the counts; apply calls it after each change. */
+void job_settle(struct scheduler *s, struct job *job, int64_t wall_us);
+const char *job_state_name(enum job_state state);
+bool job_may_follow(enum job_state from, enum job_state to);
+const char *job_invariant(enum job_state state);
+struct user *user_find(struct scheduler *s, struct gw_node_id id);
+
+/* tasks.c */
+const char *task_state_name(enum task_state state);
+bool task_may_follow(enum task_state from, enum task_state to);
+const char *task_invariant(enum task_state state);
+bool task_held(const struct task *task);
+bool task_kill_wanted(const struct task *task);
+struct gw_attempt_id task_attempt(const struct task *task);
+/* NULL: no such job or index. */
+struct task *task_find(const struct scheduler *s, struct gw_attempt_id attempt);
+/* apply only: moves between states and lists, and accounts on the node. */
+void task_set_state(struct scheduler *s, struct task *task, enum task_state state);
+void task_due(struct scheduler *s, struct task *task);
+void tasks_due_kills(struct scheduler *s, struct job *job);
+void tasks_run_due(struct scheduler *s);
+void task_status(struct scheduler *s, struct node *node, const Godwit__TaskStatus *status);
+void task_lost(struct scheduler *s, struct task *task, const char *why);
+void task_forget(struct scheduler *s, struct node *node, struct gw_attempt_id attempt);
+void task_timer(struct scheduler *s, struct task *task);
+/* After a restart: the rest of a running task's time limit. */
+void task_timer_resume(struct scheduler *s, struct task *task);
+/* What follows from a committed change of a task: kills, timers, plans. */
+void task_after(struct scheduler *s, struct task *task);
+
+/* starts.c */
+/* The uuids of the task's devices, in the step's arena. */
+char **task_devices(struct scheduler *s, const struct task *task, size_t *ret_count);
+void start_send(struct scheduler *s, struct task *task);
+
+/* sites.c */
+struct node *node_find(const struct scheduler *s, struct gw_node_id id);
+struct site *site_find(const struct scheduler *s, const char *name);
+/* apply only. NULL: past a limit. */
+struct node *node_admit(struct scheduler *s, const Godwit__NodeAdmitted *admitted);
+void node_free(struct node *node);
+bool node_ready(const struct node *node);
+const char *node_state_name(enum node_state state);
+void node_update(struct scheduler *s, struct node *node);
+void node_peer_up(struct scheduler *s, const struct gw_peer *peer, bool resumed);
+void node_peer_down(struct scheduler *s, struct gw_node_id id);
+void node_info(struct scheduler *s, struct node *node, const Godwit__NodeInfo *info);
+void node_telemetry(struct scheduler *s, struct node *node, const Godwit__Telemetry *telemetry);
+/* Puts a task's resources on the node's account, or takes them off. */
+void node_account(struct node *node, const struct task *task, bool add);
+/* Does this need fit besides what the node holds? Ports and devices by name. */
+bool node_fits(const struct node *node, const struct gw_need *need, uint32_t port,
+	       uint16_t devices);
+uint16_t node_device_bits(const struct node *node, const char *uuids);
+uint32_t label_number(struct scheduler *s, const char *text, bool add);
+void maxima(struct scheduler *s);
+
+/* paths.c: RTT between sites and who probes whom. */
+struct pair *pair_of(const struct scheduler *s, uint32_t from, uint32_t to);
+void paths_report(struct scheduler *s, struct node *node, const Godwit__PathReport *report);
+void paths_sites_changed(struct scheduler *s);
+void paths_send_tables(struct scheduler *s);
+
+/* leases.c */
+void lease_heartbeat(struct scheduler *s, struct node *node, const Godwit__Heartbeat *heartbeat);
+void lease_check(struct scheduler *s, struct node *node);
+void timer_set(struct scheduler *s, struct timer *timer, uint64_t at_us);
+void timer_clear(struct scheduler *s, struct timer *timer);
+
+/* reconcile.c */
+void reconcile_begin(struct scheduler *s, struct node *node);
+void reconcile_part(struct scheduler *s, struct node *node, const Godwit__Inventory *inventory);
+/* An attempt that a node reports and that is not the one counted on. */
+void stray_report(struct scheduler *s, struct node *node, struct gw_attempt_id attempt,
+		  const Godwit__TaskStatus *status);
+void strays_of_task(struct scheduler *s, const struct task *task);
+void strays_of_node(struct scheduler *s, struct node *node);
+
+/* plans.c */
+void plans_wake(struct scheduler *s);
+void plans_run(struct scheduler *s);
+void plans_planned(struct scheduler *s, uint64_t number, struct gw_plan *plan);
+void plans_dry_run(struct scheduler *s, uint64_t request, const Godwit__JobSpec *spec);
+void plans_explain(struct scheduler *s, uint64_t request, struct job *job);
+
+/* grids.c: the snapshot. `jobs` [job_count], all their waiting tasks up to the plan's limit. */
+struct gw_grid *grid_make(struct scheduler *s, struct job *const *jobs, uint32_t job_count);
+
+/* admit.c */
+void admit_submit(struct scheduler *s, uint64_t request, const struct gw_peer *user,
+		  const Godwit__SubmitRequest *submit);
+/* One sentence in ret_text why the spec cannot be accepted; NULL: it can. */
+const char *admit_check(struct scheduler *s, const Godwit__JobSpec *spec);
+
+/* check.c */
+uint64_t check_digest(const struct gw_node *node);
+
+/* query.c */
+void query_submit(struct scheduler *s, uint64_t request, const struct gw_peer *user,
+		  const Godwit__Body *body);
+bool query_may_see(const struct gw_peer *user, const struct job *job);
+void query_job_info(struct scheduler *s, const struct job *job, Godwit__JobInfo *ret_info);
+void query_prediction(const struct gw_prediction *prediction, Godwit__Prediction *ret);
+
+/* logs.c */
+void logs_read(struct scheduler *s, uint64_t request, const struct gw_peer *user,
+	       const Godwit__LogRead *read);
+void logs_data(struct scheduler *s, struct node *node, uint64_t number,
+	       const Godwit__LogData *data);
+/* The node refuses to read: the client learns why. */
+void logs_refused(struct scheduler *s, struct node *node, uint64_t number, const char *text);
+void logs_node_gone(struct scheduler *s, struct node *node);
+void logs_timer(struct scheduler *s, struct log_request *log);
+
+#endif
