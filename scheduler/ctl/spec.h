@@ -12,6 +12,7 @@
 
 #include "proto/base/arena.h"
 #include "proto/base/limits.h"
+#include "proto/base/time.h"
 #include "proto/option.h"
 #include "proto/schema.h"
 #include "proto/wire.h"
@@ -113,7 +114,7 @@ extern const struct gw_format gw_spec_format; /* godwit-job(5) */
 	.type = GW_SCHEMA_TEXT, .min = 1, .max = GW_NAME_BYTES_MAX,                                \
 	.help = "user to run as on the node; the agent's if absent"
 #define GW_SPEC_SPREAD                                                                             \
-	.type = GW_SCHEMA_CHOICE, .choices = gw_spec_spreads,                                      \
+	.type = GW_SCHEMA_CHOICE, .choices = gw_spec_spreads, .fallback = "none",                  \
 	.help = "none: where it fits best; pack: all tasks in one site; site, node: no two tasks " \
 		"in one site, on one node"
 #define GW_SPEC_PRIORITY                                                                           \
@@ -124,6 +125,9 @@ extern const struct gw_format gw_spec_format; /* godwit-job(5) */
 #define GW_SPEC_TIME_LIMIT                                                                         \
 	.type = GW_SCHEMA_DURATION, .min = GW_US_PER_S, .max = 366 * 86400 * GW_US_PER_S,          \
 	.help = "longest run of a task, then it is ended; none if absent"
+#define GW_SPEC_GRACE                                                                              \
+	.type = GW_SCHEMA_DURATION, .fallback = "10 s", .max = 3600 * GW_US_PER_S,                 \
+	.help = "time between the signals TERM and KILL"
 
 /*
  * Checks the whole and makes the message in the arena, where it points at the spec's texts. 0;
