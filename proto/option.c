@@ -113,12 +113,13 @@ static int store(struct line *line, const struct gw_option *option, const char *
 	if (field->mark_offset > 0)
 		memcpy(line->values + field->mark_offset, &given, sizeof(given));
 	if (field->type == GW_SCHEMA_LIST) {
+		uint64_t limit = field->max > 0 ? field->max : GW_SCHEMA_ITEMS_MAX;
 		uint8_t *item = gw_schema_list_add((struct gw_schema_list *)(void *)at,
 						   field->item_bytes, line->arena);
 
-		if (!item)
-			return gw_parse_error_set(line->error, no_mark,
-						  "the command line is too long");
+		if (!item || ((struct gw_schema_list *)(void *)at)->count > limit)
+			return gw_parse_error_set(line->error, no_mark, "--%s: too many of them",
+						  option->value.key);
 		field = field->item;
 		at = item + field->offset;
 	}

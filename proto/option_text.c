@@ -168,17 +168,24 @@ static int help_commands(const struct gw_program *program, struct gw_buf *out)
 					  program->name);
 }
 
+/* "0 success": the first word stands in a column of its own. */
 static int help_texts(struct gw_buf *out, const char *title, const char *const *texts)
 {
+	size_t widest = 0;
 	int result;
 
 	if (!texts)
 		return 0;
+	for (const char *const *text = texts; *text; text++)
+		widest = strcspn(*text, " ") > widest ? strcspn(*text, " ") : widest;
 	result = gw_buf_printf(out, "\n%s:\n", title);
 	for (; *texts && result == 0; texts++) {
-		result = gw_buf_append(out, "  ", 2);
-		if (result == 0)
-			result = wrap(out, *texts, 4, 4);
+		size_t length = strcspn(*texts, " ");
+		char word[128];
+
+		(void)snprintf(word, sizeof(word), "%.*s", (int)length, *texts);
+		result = help_line(out, word, *texts + length + strspn(*texts + length, " "),
+				   INDENT + widest + 2);
 	}
 	return result;
 }

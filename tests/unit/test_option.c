@@ -83,6 +83,7 @@ static const struct gw_option fly_option[] = {
 		   .offset = offsetof(struct fly_options, sites),
 		   .item = &text_item,
 		   .item_bytes = sizeof(char *),
+		   .max = 2,
 		   .help = "where to"},
 	 .letter = 's',
 	 .argument = "SITE"},
@@ -173,11 +174,11 @@ static const char help_program[] = "Usage: birds COMMAND [OPTION ...]\n"
 				   "\"birds COMMAND --help\" tells more of a command.\n"
 				   "\n"
 				   "Exit codes:\n"
-				   "  0 it flew\n"
-				   "  2 wrong usage\n"
+				   "  0  it flew\n"
+				   "  2  wrong usage\n"
 				   "\n"
 				   "Files:\n"
-				   "  ~/.birds what is known of birds\n";
+				   "  ~/.birds  what is known of birds\n";
 
 static const char help_fly[] =
 	"Usage: birds fly [OPTION ...] [PLACE ...]\n"
@@ -299,6 +300,7 @@ static const struct {
 	{0, "--name x --mode up", "--mode: found \"up\", expected one of low, high"},
 	{0, "--name x --fast=1", "--fast takes no argument"},
 	{0, "--name x --site=", "--site: found a text of 0 bytes, expected at least 1"},
+	{0, "--name x -s 1 -s 2 -s 3", "--site: too many of them"},
 	{0, "--name x a b c", "unexpected \"c\""},
 	{1, "--json", "COMMAND [ARGUMENT ...] is missing"},
 };
