@@ -41,10 +41,7 @@ static struct gw_agent *agent_of(struct gw_node *node)
 
 bool gw_agent_send(struct gw_agent *agent, struct gw_effects *effects, const Godwit__Body *body)
 {
-	if (!gw_effects_send(effects, agent->config.scheduler, GW_CHANNEL_STATE, 0, body))
-		return false;
-	agent->state_sent++;
-	return true;
+	return gw_effects_send(effects, agent->config.scheduler, GW_CHANNEL_STATE, 0, body);
 }
 
 void gw_agent_refuse(struct gw_agent *agent, struct gw_effects *effects, uint64_t request,
@@ -77,8 +74,6 @@ static void take_peer_up(struct gw_agent *agent, const struct gw_event *event)
 	agent->open = true;
 	agent->pulse.next_us = agent->now.mono_us;
 	if (!event->peer_up.resumed) {
-		agent->state_sent = 0;
-		agent->state_received = 0;
 		agent->info.due = true;
 		agent->told.valid = false;
 		agent->paths.valid = false;
@@ -158,8 +153,6 @@ static void take_message(struct gw_agent *agent, const struct gw_event *event,
 
 	if (!is_scheduler(agent, event->message.peer->node) || !agent->open)
 		return;
-	if (event->message.channel == GW_CHANNEL_STATE)
-		agent->state_received++;
 	if (event->message.term < agent->memory.term) {
 		if (event->message.channel == GW_CHANNEL_STATE)
 			gw_agent_refuse(agent, effects, body->request,
@@ -314,9 +307,7 @@ static bool say_heartbeat(struct gw_agent *agent, struct gw_effects *effects)
 		return true;
 	heartbeat.number = pulse->number + 1;
 	heartbeat.sent_mono_us = agent->now.mono_us;
-	heartbeat.state_sequence = agent->state_sent;
-	heartbeat.state_received = agent->state_received;
-	heartbeat.rtt_us = pulse->rtt_us;
+	heartbeat.rtt_us = pulse->rtt_us; /* the link puts in the state channel's sequences */
 	body.kind_case = GODWIT__BODY__KIND_HEARTBEAT;
 	body.heartbeat = &heartbeat;
 	if (!gw_effects_send(effects, agent->config.scheduler, GW_CHANNEL_HEARTBEAT, 0, &body))

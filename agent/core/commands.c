@@ -39,6 +39,17 @@ uint64_t gw_agent_lease_end_us(const struct gw_agent *agent, const struct gw_run
 	return renewed_us + run->lease_us;
 }
 
+/*
+ * When to end it so that it is gone by the lease's end: its grace before, for the scheduler may run
+ * the task elsewhere from then on. Half a lease is left to the task in any case.
+ */
+static uint64_t lease_kill_us(const struct gw_agent *agent, const struct gw_run *run)
+{
+	uint64_t grace_us = run->grace_us < run->lease_us / 2 ? run->grace_us : run->lease_us / 2;
+
+	return gw_agent_lease_end_us(agent, run) - grace_us;
+}
+
 void gw_agent_check_leases(struct gw_agent *agent)
 {
 	uint64_t next_us = GW_NEVER_US;
@@ -46,19 +57,22 @@ void gw_agent_check_leases(struct gw_agent *agent)
 
 	for (uint32_t i = 0; i < agent->runs.table.count; i++) {
 		struct gw_run *run = agent->runs.table.entries[i];
-		uint64_t end_us;
+		uint64_t kill_us;
 
 		if (!gw_run_alive(run->state))
 			continue;
 		if (shortest_us == 0 || run->lease_us < shortest_us)
 			shortest_us = run->lease_us;
-		end_us = gw_agent_lease_end_us(agent, run);
 		if (run->state == GW_RUN_ENDING)
 			continue;
-		if (end_us <= agent->now.mono_us)
-			(void)gw_runs_take(&agent->runs, run, GW_RUN_LEASE_END);
-		else if (end_us < next_us)
-			next_us = end_us;
+		kill_us = lease_kill_us(agent, run);
+		if (kill_us > agent->now.mono_us) {
+			next_us = kill_us < next_us ? kill_us : next_us;
+			continue;
+		}
+		if (run->grace_us > run->lease_us / 2)
+			run->grace_us = run->lease_us / 2;
+		(void)gw_runs_take(&agent->runs, run, GW_RUN_LEASE_END);
 	}
 	agent->lease_check_us = next_us;
 	agent->memory.lease_us = shortest_us;
@@ -109,8 +123,8 @@ static void spawn(struct gw_agent *agent, struct gw_run *run, const Godwit__Task
 	effect->spawn.attempt = run->id;
 	effect->spawn.bytes = bytes;
 	effect->spawn.size = size;
-	if (gw_agent_lease_end_us(agent, run) < agent->lease_check_us)
-		agent->lease_check_us = gw_agent_lease_end_us(agent, run);
+	if (lease_kill_us(agent, run) < agent->lease_check_us)
+		agent->lease_check_us = lease_kill_us(agent, run);
 	if (agent->runs.alive == 1 || run->lease_us < agent->memory.lease_us)
 		agent->memory.lease_us = run->lease_us;
 }

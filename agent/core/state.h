@@ -74,8 +74,6 @@ struct gw_agent {
 	struct gw_pulse pulse;
 	uint64_t lease_check_us;   /* no lease ends before this */
 	uint64_t renewed_lease_us; /* what the last answer granted; 0: none yet */
-	uint64_t state_sent;       /* bodies of this session on the state channel */
-	uint64_t state_received;
 	bool started;
 	bool stopped;
 	bool open; /* a session with the scheduler */
@@ -94,7 +92,7 @@ struct gw_agent {
 /* The agent inside a gw_node. */
 const struct gw_agent *gw_agent_of(const struct gw_node *node);
 
-/* A body on the state channel, counted. False: no room, nothing sent. */
+/* A body on the state channel. False: no room, nothing sent. */
 bool gw_agent_send(struct gw_agent *agent, struct gw_effects *effects, const Godwit__Body *body);
 /* A Refusal: the first thing that a step says, so there is room. */
 void gw_agent_refuse(struct gw_agent *agent, struct gw_effects *effects, uint64_t request,

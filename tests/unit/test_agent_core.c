@@ -51,7 +51,7 @@ static void runs_a_task(void **state)
 	struct gw_event event = {.kind = GW_EVENT_SPAWNED};
 
 	fixture_up(f, false);
-	fixture_expect(f, "heartbeat 1 sent=0 received=0\n");
+	fixture_expect(f, "heartbeat 1\n");
 	fixture_ask_inventory(f);
 	fixture_expect(f, "inventory part=0 count=0 last\n");
 	fixture_start(f, id(1), HOUR_US);
@@ -69,7 +69,7 @@ static void runs_a_task(void **state)
 	fixture_expect(f, "FORGET 1/0/1\n");
 	assert_int_equal(gw_agent_counts(f->node).attempts, 0);
 	fixture_pass(f, GW_US_PER_S);
-	fixture_expect(f, "heartbeat 2 sent=4 received=4\n");
+	fixture_expect(f, "heartbeat 2\n");
 }
 
 static void kill_leaves_a_tombstone(void **state)
@@ -77,7 +77,7 @@ static void kill_leaves_a_tombstone(void **state)
 	struct fixture *f = *state;
 
 	fixture_up(f, false);
-	fixture_expect(f, "heartbeat 1 sent=0 received=0\n");
+	fixture_expect(f, "heartbeat 1\n");
 	fixture_kill(f, id(1));
 	fixture_expect(f, "KILL 1/0/1\nstatus 1/0/1 TOMBSTONE\n");
 	fixture_start(f, id(1), 0); /* late */
@@ -102,7 +102,7 @@ static void told_again_until_acknowledged(void **state)
 	fixture_start(f, id(2), 0);
 	fixture_spawned(f, id(1), NULL);
 	fixture_spawned(f, id(2), "no such program");
-	fixture_expect(f, "heartbeat 1 sent=0 received=0\nSPAWN 1/0/1\nSPAWN 2/0/1\n"
+	fixture_expect(f, "heartbeat 1\nSPAWN 1/0/1\nSPAWN 2/0/1\n"
 			  "status 1/0/1 RUNNING\n"
 			  "status 2/0/1 FAILED_TO_START (no such program)\n");
 	fixture_down(f);
@@ -110,10 +110,10 @@ static void told_again_until_acknowledged(void **state)
 	fixture_pass(f, 30 * GW_US_PER_S);   /* no heartbeats without a session */
 	fixture_expect(f, "");
 	fixture_up(f, true); /* resumed: only what was not said */
-	fixture_expect(f, "heartbeat 2 sent=2 received=2\nstatus 1/0/1 EXITED\n");
+	fixture_expect(f, "heartbeat 2\nstatus 1/0/1 EXITED\n");
 	fixture_down(f);
 	fixture_up(f, false); /* new: all ends again */
-	fixture_expect(f, "heartbeat 3 sent=0 received=0\nstatus 1/0/1 EXITED\n"
+	fixture_expect(f, "heartbeat 3\nstatus 1/0/1 EXITED\n"
 			  "status 2/0/1 FAILED_TO_START (no such program)\n");
 	fixture_ask_inventory(f);
 	fixture_expect(f, "inventory part=0 count=2 last ; 1/0/1 EXITED ; "
@@ -123,7 +123,7 @@ static void told_again_until_acknowledged(void **state)
 	fixture_expect(f, "FORGET 1/0/1\nFORGET 2/0/1\n");
 	fixture_down(f);
 	fixture_up(f, false);
-	fixture_expect(f, "heartbeat 4 sent=0 received=0\n");
+	fixture_expect(f, "heartbeat 4\n");
 }
 
 static void adopts_after_a_restart(void **state)
@@ -135,13 +135,13 @@ static void adopts_after_a_restart(void **state)
 	fixture_spawned(f, id(1), NULL);
 	fixture_reply(f, 1, 24 * HOUR_US);
 	fixture_restart(f);
-	fixture_expect(f, "heartbeat 1 sent=0 received=0\nSPAWN 1/0/1\nstatus 1/0/1 RUNNING\n");
+	fixture_expect(f, "heartbeat 1\nSPAWN 1/0/1\nstatus 1/0/1 RUNNING\n");
 	fixture_spawned(f, id(1), NULL); /* the keeper tells */
 	fixture_exited(f, id(2), EXITED, 7);
 	fixture_begin(f);
 	fixture_expect(f, "");
 	fixture_up(f, false);
-	fixture_expect(f, "heartbeat 1 sent=0 received=0\nstatus 1/0/1 RUNNING\n"
+	fixture_expect(f, "heartbeat 1\nstatus 1/0/1 RUNNING\n"
 			  "status 2/0/1 EXITED exit=7\n");
 	fixture_start(f, id(1), 0); /* a scheduler that forgot it said so */
 	fixture_expect(f, "status 1/0/1 RUNNING\n");
@@ -157,7 +157,7 @@ static void lease_ends_unheard(void **state)
 	fixture_spawned(f, id(1), NULL);
 	fixture_spawned(f, id(2), NULL);
 	fixture_down(f);
-	fixture_expect(f, "heartbeat 1 sent=0 received=0\nSPAWN 1/0/1\nSPAWN 2/0/1\n"
+	fixture_expect(f, "heartbeat 1\nSPAWN 1/0/1\nSPAWN 2/0/1\n"
 			  "status 1/0/1 RUNNING\nstatus 2/0/1 RUNNING\n");
 	fixture_pass(f, HOUR_US - 1);
 	fixture_expect(f, "");
@@ -181,13 +181,13 @@ static void lease_is_renewed_from_the_sending(void **state)
 	fixture_start(f, id(1), 60 * GW_US_PER_S);
 	fixture_pass(f, GW_US_PER_S / 2);
 	fixture_reply(f, 1, 10 * GW_US_PER_S);
-	fixture_expect(f, "heartbeat 1 sent=0 received=0\nSPAWN 1/0/1\n");
+	fixture_expect(f, "heartbeat 1\nSPAWN 1/0/1\n");
 	fixture_pass(f, GW_US_PER_S / 2); /* sends heartbeat 2 */
 	fixture_reply(f, 2, 10 * GW_US_PER_S);
 	fixture_reply(f, 2, 10 * GW_US_PER_S); /* twice, and one never sent: nothing changes */
 	fixture_reply(f, 99, 1000 * GW_US_PER_S);
 	fixture_down(f);
-	fixture_expect(f, "heartbeat 2 sent=0 received=1\n");
+	fixture_expect(f, "heartbeat 2\n");
 	fixture_pass(f, 10 * GW_US_PER_S - 1);
 	fixture_expect(f, "");
 	fixture_pass(f, 1);
@@ -205,7 +205,7 @@ static void adopted_lease_goes_on(void **state)
 	fixture_down(f);
 	fixture_pass(f, 40 * GW_US_PER_S);
 	fixture_restart(f);
-	fixture_expect(f, "heartbeat 1 sent=0 received=0\nSPAWN 1/0/1\nstatus 1/0/1 RUNNING\n");
+	fixture_expect(f, "heartbeat 1\nSPAWN 1/0/1\nstatus 1/0/1 RUNNING\n");
 	fixture_spawned(f, id(1), NULL);
 	fixture_begin(f);
 	fixture_pass(f, 20 * GW_US_PER_S - 1);
@@ -228,7 +228,7 @@ static void refuses_starts(void **state)
 	char *environment[] = {nameless};
 
 	fixture_up(f, false);
-	fixture_expect(f, "heartbeat 1 sent=0 received=0\n");
+	fixture_expect(f, "heartbeat 1\n");
 	body.kind_case = GODWIT__BODY__KIND_TASK_START;
 	body.task_start = &start;
 	fixture_message(f, &body);
@@ -278,7 +278,7 @@ static void refuses_past_its_limit(void **state)
 	fixture_up(f, false);
 	fixture_start(f, id(1), 0);
 	fixture_start(f, id(2), 0);
-	fixture_expect(f, "heartbeat 1 sent=0 received=0\nSPAWN 1/0/1\n"
+	fixture_expect(f, "heartbeat 1\nSPAWN 1/0/1\n"
 			  "status 2/0/1 FAILED_TO_START (this node keeps 1 attempts, its limit, "
 			  "until ended ones are acknowledged)\n");
 	fixture_kill(f, id(3)); /* the keeper's fence stands though the table is full */
@@ -303,14 +303,14 @@ static void refuses_old_terms_and_strangers(void **state)
 	f->term = 4;
 	fixture_kill(f, id(1));
 	fixture_reply(f, 1, HOUR_US);
-	fixture_expect(f, "heartbeat 1 sent=0 received=0\nSPAWN 1/0/1\n"
+	fixture_expect(f, "heartbeat 1\nSPAWN 1/0/1\n"
 			  "refusal (this agent has heard a leader of a later term)\n");
 	assert_int_equal(gw_agent_memory(f->node).renewed_us, 0);
 	fixture_restart(f); /* the term outlives the process */
 	fixture_begin(f);
 	fixture_up(f, false);
 	fixture_kill(f, id(1));
-	fixture_expect(f, "heartbeat 1 sent=0 received=0\n"
+	fixture_expect(f, "heartbeat 1\n"
 			  "refusal (this agent has heard a leader of a later term)\n");
 	f->term = 5;
 	body.kind_case = GODWIT__BODY__KIND_VERSION_REQUEST;
@@ -366,7 +366,7 @@ static void reads_logs(void **state)
 	read_log(f, 78, 3);
 	read_log(f, 79, 2);
 	read_log(f, 80, 2);
-	fixture_expect(f, "heartbeat 1 sent=0 received=0\nSTREAM 1/0/1 handle=1 max=65536\n"
+	fixture_expect(f, "heartbeat 1\nSTREAM 1/0/1 handle=1 max=65536\n"
 			  "log request=78 1/0/1 at=5 \"\"a stream is 1 (stdout) or 2 (stderr)\n"
 			  "STREAM 1/0/1 handle=2 max=65536\n"
 			  "log request=80 1/0/1 at=5 \"\"this node has 2 log reads open, its "
@@ -378,7 +378,7 @@ static void reads_logs(void **state)
 	fixture_down(f);
 	fixture_up(f, true);
 	output(f, 1, "late"); /* its session is gone */
-	fixture_expect(f, "heartbeat 2 sent=3 received=4\n");
+	fixture_expect(f, "heartbeat 2\n");
 	assert_int_equal(gw_agent_counts(f->node).reads, 0);
 }
 
@@ -392,14 +392,14 @@ static void thins_telemetry(void **state)
 	info.cpu_count = 4;
 	sample(f, &telemetry, &info); /* no session: kept (info) and dropped (figures) */
 	fixture_up(f, false);
-	fixture_expect(f, "heartbeat 1 sent=0 received=0\ninfo version=1700000000\n");
+	fixture_expect(f, "heartbeat 1\ninfo version=1700000000\n");
 	sample(f, &telemetry, &info);
 	fixture_expect(f, "telemetry\n");
 	fixture_reply(f, 1, HOUR_US);
 	f->now.mono_us += 10 * GW_US_PER_S;
 	telemetry.memory_available_bytes = 990; /* about the same */
 	sample(f, &telemetry, NULL);
-	fixture_expect(f, "heartbeat 2 sent=2 received=0\n");
+	fixture_expect(f, "heartbeat 2\n");
 	telemetry.memory_available_bytes = 900;
 	sample(f, &telemetry, NULL);
 	fixture_expect(f, "telemetry\n");
@@ -413,7 +413,7 @@ static void thins_telemetry(void **state)
 	f->now.mono_us += 60 * GW_US_PER_S;
 	telemetry.memory_available_bytes = 900; /* unchanged, but it is time */
 	sample(f, &telemetry, &info);
-	fixture_expect(f, "telemetry\nheartbeat 3 sent=5 received=0\n");
+	fixture_expect(f, "telemetry\nheartbeat 3\n");
 	fixture_step(f, (struct gw_event){.kind = GW_EVENT_STOP});
 	fixture_expect(f, "info version=1700000001 draining\n");
 	assert_int_equal(gw_node_wake_us(f->node), GW_NEVER_US);
@@ -438,7 +438,7 @@ static void reports_paths(void **state)
 	fixture_step(f, event); /* the same again */
 	path.rtt_us_p50 = 2450; /* within a step */
 	fixture_step(f, event);
-	fixture_expect(f, "heartbeat 1 sent=0 received=0\npath_report\n");
+	fixture_expect(f, "heartbeat 1\npath_report\n");
 	path.rtt_us_p50 = 2600;
 	fixture_step(f, event);
 	fixture_expect(f, "path_report\n");
@@ -447,7 +447,7 @@ static void reports_paths(void **state)
 	fixture_expect(f, "path_report\n");
 	f->now.mono_us += 60 * GW_US_PER_S;
 	fixture_step(f, event);
-	fixture_expect(f, "path_report\nheartbeat 2 sent=4 received=0\n");
+	fixture_expect(f, "path_report\nheartbeat 2\n");
 }
 
 static void takes_peer_tables(void **state)
@@ -466,7 +466,7 @@ static void takes_peer_tables(void **state)
 	peer.node = gw_wire_id(&node);
 	fixture_up(f, false);
 	fixture_message(f, &body);
-	fixture_expect(f, "heartbeat 1 sent=0 received=0\n"
+	fixture_expect(f, "heartbeat 1\n"
 			  "refusal (the peer table has a peer without id or probe port)\n");
 	peer.probe_port = 4000;
 	fixture_message(f, &body);

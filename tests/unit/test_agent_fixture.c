@@ -82,10 +82,8 @@ static void print_body(struct gw_buf *out, const Godwit__Body *body)
 
 	switch ((int)body->kind_case) {
 	case GODWIT__BODY__KIND_HEARTBEAT:
-		r = gw_buf_printf(out, "heartbeat %llu sent=%llu received=%llu",
-				  (unsigned long long)body->heartbeat->number,
-				  (unsigned long long)body->heartbeat->state_sequence,
-				  (unsigned long long)body->heartbeat->state_received);
+		r = gw_buf_printf(out, "heartbeat %llu",
+				  (unsigned long long)body->heartbeat->number);
 		break;
 	case GODWIT__BODY__KIND_TASK_STATUS:
 		r = gw_buf_printf(out, "status");
