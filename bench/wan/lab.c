@@ -86,12 +86,10 @@ static int sysctls_here(void *context)
 			error = gw_netns_sysctl(path, settings[k].value);
 		}
 	}
-	if (error < 0 || place->host != GW_LAB_ROUTER)
-		return error;
-	/* Where the kernel has bridge netfilter, a site's own traffic would pass ip6tables. */
-	error = gw_netns_sysctl("bridge/bridge-nf-call-ip6tables", "0");
-	return error < 0 && error != -ENOENT ? error
-					     : gw_netns_sysctl("ipv6/conf/all/forwarding", "1");
+	if (error < 0)
+		(void)fprintf(stderr, "godwit-lab: this kernel does not let us set %s: %s\n", path,
+			      strerror(-error));
+	return error;
 }
 
 static int offloads_here(void *context)
@@ -133,6 +131,21 @@ static int set_sysctls(const struct place *place)
 	return gw_netns_visit(place->name, sysctls_here, &here);
 }
 
+/* Forwarding last: switched on earlier, it would make each WAN end join the group of all routers
+ * and report so over its link. */
+static int finish_here(void *context)
+{
+	const struct place *place = context;
+	int error = offloads_here(context);
+
+	if (error < 0 || place->site == NO_SITE || place->host != GW_LAB_ROUTER)
+		return error;
+	/* Where the kernel has bridge netfilter, a site's own traffic would pass ip6tables. */
+	error = gw_netns_sysctl("bridge/bridge-nf-call-ip6tables", "0");
+	return error < 0 && error != -ENOENT ? error
+					     : gw_netns_sysctl("ipv6/conf/all/forwarding", "1");
+}
+
 static int configure(const struct place *place)
 {
 	struct place here = *place;
@@ -149,7 +162,7 @@ static int configure(const struct place *place)
 	if (error == 0 && lines.size > 0)
 		error = gw_netns_ip(place->name, (const char *)lines.bytes);
 	if (error == 0)
-		error = gw_netns_visit(place->name, offloads_here, &here);
+		error = gw_netns_visit(place->name, finish_here, &here);
 	gw_buf_deinit(&lines);
 	return error;
 }
@@ -370,6 +383,19 @@ static int start_emulator(const struct gw_topology *topology, const volatile boo
 	return error;
 }
 
+/* What the kernel sent by itself while the interfaces came up (multicast reports) is counted by
+ * now, late, since the emulator was not there yet: the lab's counts start here. */
+static int forget_startup(const char *lab)
+{
+	json_t *request = json_pack("{s:s, s:b}", "op", "stats", "reset", 1);
+	json_t *answer = gw_lab_ask(lab, request);
+	int error = answer ? 0 : -EIO;
+
+	json_decref(request);
+	json_decref(answer);
+	return error;
+}
+
 static int build(const struct gw_topology *topology, const volatile bool *interrupted)
 {
 	int error = run_lines(topology, gw_topology_namespaces);
@@ -382,6 +408,8 @@ static int build(const struct gw_topology *topology, const volatile bool *interr
 		error = each_place(topology, interrupted, configure);
 	if (error == 0)
 		error = start_emulator(topology, interrupted);
+	if (error == 0)
+		error = forget_startup(topology->lab);
 	return *interrupted ? -EINTR : error;
 }
 

@@ -240,8 +240,10 @@ static int check_link(const struct gw_scenario *scenario, uint32_t i,
 int gw_scenario_parse(struct gw_scenario *scenario, struct gw_arena *arena, const char *text,
 		      size_t size, struct gw_parse_error *ret_error)
 {
-	int error = gw_schema_parse(gw_scenario_schema, scenario, arena, text, size, ret_error);
+	int error;
 
+	*scenario = (struct gw_scenario){0}; /* a key that is not given stays zero */
+	error = gw_schema_parse(gw_scenario_schema, scenario, arena, text, size, ret_error);
 	if (error < 0)
 		return error;
 	if (!gw_lab_name_is_good(scenario->name))

@@ -16,6 +16,7 @@
 #include "bench/wan/topology.h"
 
 #define GRACE_MS 2000
+#define PASSES_MAX 10
 #define ANSWER_WAIT_MS 5000
 #define STATE_SUFFIX ".json"
 
@@ -80,13 +81,31 @@ static void delete_namespace(const char *name, void *context)
 	}
 }
 
+/* In passes, since the ip of a lab that was killed while it grew may have been in the middle of
+ * making one more. Returns how many namespaces there were; negative errno. */
+static int delete_namespaces(const char *prefix)
+{
+	int error = 0;
+	int total = 0;
+
+	for (int pass = 0; pass < PASSES_MAX; pass++) {
+		int count = gw_netns_each(prefix, delete_namespace, &error);
+
+		if (count < 0 || error < 0)
+			return count < 0 ? count : error;
+		if (count == 0)
+			return total;
+		total += count;
+	}
+	return -EBUSY;
+}
+
 int gw_lab_down(const char *name)
 {
 	/* The state last: as long as it is there, down can be asked again. */
 	static const char *const suffixes[] = {".sock", ".link.json", ".log", STATE_SUFFIX};
 	char prefix[GW_LAB_NAMESPACE_BYTES];
 	char path[GW_LAB_PATH_BYTES];
-	int error = 0;
 	int count;
 
 	(void)snprintf(prefix, sizeof(prefix), "godwit.%s.", name);
@@ -95,9 +114,9 @@ int gw_lab_down(const char *name)
 			      name);
 		return -EBUSY;
 	}
-	count = gw_netns_each(prefix, delete_namespace, &error);
-	if (count < 0 || error < 0)
-		return count < 0 ? count : error;
+	count = delete_namespaces(prefix);
+	if (count < 0)
+		return count;
 	for (size_t i = 0; i < sizeof(suffixes) / sizeof(suffixes[0]); i++) {
 		gw_lab_path(name, suffixes[i], path);
 		count += unlink(path) == 0;

@@ -5,8 +5,9 @@
  * router b
  *
  * Hosts of a site meet on the bridge, so their traffic never sees the emulator. WAN ends carry no
- * link-local address and know each other's MAC for good: the kernel then sends nothing of its own
- * over an emulated link, and a packet counted there is a packet that somebody sent.
+ * link-local address, join no multicast group and know each other's MAC for good: the kernel then
+ * sends nothing of its own over an emulated link, and a packet counted there is one that somebody
+ * sent.
  */
 #include "bench/wan/topology.h"
 
@@ -205,7 +206,7 @@ static int router_lan(const struct gw_topology *topology, uint32_t site, struct 
 static int router_wan_end(uint32_t link, uint32_t end, struct gw_buf *lines)
 {
 	return gw_buf_printf(lines,
-			     "link set wan%u addrgenmode none\n"
+			     "link set wan%u addrgenmode none arp off multicast off\n"
 			     "link set wan%u up\n"
 			     "address add " PREFIX ":%x::%x/64 dev wan%u nodad\n"
 			     "neighbour replace " PREFIX
