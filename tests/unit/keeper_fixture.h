@@ -12,9 +12,9 @@
 #define FIXTURE_MS 20000 /* for anything that must come; a machine under load is slow */
 
 struct fixture {
-	char folder[128];
+	char folder[64];
 	char state[160];
-	char socket[160];
+	char socket[108];
 	const char *extra[4]; /* more options of the keeper */
 	pid_t keeper;
 	struct gw_keeper_client *client;
