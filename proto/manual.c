@@ -9,6 +9,8 @@
 #include "proto/base/check.h"
 #include "proto/option.h"
 
+static const char page_date[] = "November 20, 2026";
+
 /* A page is long and no step of it can be mended, so the first error sticks. */
 struct page {
 	struct gw_buf *out;
@@ -57,11 +59,25 @@ static void macro(struct page *page, const char *name, const char *argument)
 	raw(page, "\"\n");
 }
 
-static void paragraphs(struct page *page, const char *const *details)
+/* The first paragraph needs no break before it where it begins a section. */
+static void paragraphs(struct page *page, const char *const *details, bool first)
 {
 	for (; details && *details; details++) {
-		raw(page, ".Pp\n");
+		if (!first)
+			raw(page, ".Pp\n");
+		first = false;
 		text(page, *details);
+		raw(page, "\n");
+	}
+}
+
+/* A section must not be empty: without details the summary stands in. */
+static void description(struct page *page, const char *summary, const char *const *details)
+{
+	raw(page, ".Sh DESCRIPTION\n");
+	paragraphs(page, details, true);
+	if (!details || !*details) {
+		text(page, summary);
 		raw(page, "\n");
 	}
 }
@@ -75,28 +91,40 @@ static void head(struct page *page, const char *name, int section, const char *s
 	for (i = 0; name[i] && i + 1 < sizeof(upper); i++)
 		upper[i] = (char)toupper((unsigned char)name[i]);
 	upper[i] = '\0';
-	(void)snprintf(line, sizeof(line), ".Dd Godwit %s\n.Dt %s %d\n.Os\n.Sh NAME\n",
-		       GODWIT_VERSION, upper, section);
+	(void)snprintf(line, sizeof(line), ".Dd %s\n.Dt %s %d\n.Os Godwit %s\n.Sh NAME\n",
+		       page_date, upper, section, GODWIT_VERSION);
 	raw(page, line);
 	macro(page, "Nm", name);
 	macro(page, "Nd", summary);
 }
 
-static void shape_and_default(struct page *page, const struct gw_schema *field)
+/* "(type and range; default; required)", as far as there is something to say. */
+static void shape_and_default(struct page *page, const struct gw_schema *field, bool option)
 {
-	char shape[240];
+	const char *separator = "\n(";
+	char shape[240] = "";
 
-	if (field->type != GW_SCHEMA_BOOL || field->fallback) {
+	if (option && field->type == GW_SCHEMA_LIST)
+		(void)snprintf(shape, sizeof(shape), "may be repeated");
+	else if (!(option && (field->type == GW_SCHEMA_TEXT || field->type == GW_SCHEMA_BOOL)))
 		gw_schema_describe(field, shape, sizeof(shape));
-		raw(page, "\n(");
+	if (*shape) {
+		raw(page, separator);
 		text(page, shape);
-		if (field->fallback) {
-			raw(page, "; default ");
-			text(page, field->fallback);
-		}
-		raw(page, field->required ? "; required)" : ")");
+		separator = "; ";
 	}
-	raw(page, "\n");
+	if (field->fallback) {
+		raw(page, separator);
+		raw(page, "default ");
+		text(page, field->fallback);
+		separator = "; ";
+	}
+	if (field->required) {
+		raw(page, separator);
+		raw(page, "required");
+		separator = "; ";
+	}
+	raw(page, *separator == ';' ? ")\n" : "\n");
 }
 
 static void options(struct page *page, const struct gw_option *option)
@@ -119,7 +147,7 @@ static void options(struct page *page, const struct gw_option *option)
 		}
 		raw(page, "\n");
 		text(page, option->value.help);
-		shape_and_default(page, &option->value);
+		shape_and_default(page, &option->value, true);
 	}
 	raw(page, ".El\n");
 }
@@ -166,7 +194,7 @@ static void commands(struct page *page, const struct gw_program *program)
 		macro(page, "Ss", command->name);
 		text(page, command->summary);
 		raw(page, "\n");
-		paragraphs(page, command->details);
+		paragraphs(page, command->details, false);
 		options(page, command->options);
 	}
 }
@@ -232,15 +260,13 @@ int gw_program_man(const struct gw_program *program, struct gw_buf *out)
 
 	head(&page, program->name, program->section, program->summary);
 	synopsis(&page, program);
-	raw(&page, ".Sh DESCRIPTION\n");
-	text(&page, has_commands ? program->summary : program->commands->summary);
-	raw(&page, ".\n");
-	paragraphs(&page, program->details);
 	if (has_commands) {
+		description(&page, program->summary, program->details);
 		commands(&page, program);
 		raw(&page, ".Sh COMMON OPTIONS\n");
 	} else {
-		paragraphs(&page, program->commands->details);
+		description(&page, program->commands->summary, program->details);
+		paragraphs(&page, program->commands->details, false);
 		raw(&page, ".Sh OPTIONS\n");
 		options(&page, program->commands->options);
 	}
@@ -294,7 +320,7 @@ static void keys(struct page *page, const struct gw_schema *fields)
 			       field->key);
 		macro(page, "It Cm", path);
 		text(page, field->help ? field->help : "");
-		shape_and_default(page, field);
+		shape_and_default(page, field, false);
 		nested = below(field, &list);
 		if (nested) {
 			size_t length = strlen(path);
@@ -315,10 +341,7 @@ int gw_format_man(const struct gw_program *program, const struct gw_format *form
 	char line[128];
 
 	head(&page, format->name, 5, format->summary);
-	raw(&page, ".Sh DESCRIPTION\n");
-	text(&page, format->summary);
-	raw(&page, ".\n");
-	paragraphs(&page, format->details);
+	description(&page, format->summary, format->details);
 	raw(&page, ".Sh KEYS\n");
 	keys(&page, format->fields);
 	if (format->examples) {

@@ -44,8 +44,8 @@ static const struct gw_schema resource_fields[] = {
 	 .type = GW_SCHEMA_COUNT,
 	 .offset = offsetof(struct gw_spec_resources, port_count),
 	 .max = 256,
-	 .help = "TCP or UDP ports of each task, on the node's data address; the first is in "
-		 "GODWIT_PORT"},
+	 .help = "TCP or UDP ports of each task, on the node's data address; see "
+		 "GODWIT_PORTS"},
 	{.key = "processes",
 	 .type = GW_SCHEMA_COUNT,
 	 .offset = offsetof(struct gw_spec_resources, process_count),
@@ -203,6 +203,11 @@ static const char *const details[] = {
 	"refused. Durations and sizes carry their unit (us, ms, s, min, h, d; B, KB, MB, GB, TB, "
 	"KiB, "
 	"MiB, GiB, TiB); a bare 0 needs none.",
+	"A task finds in its environment, besides \"env\", GODWIT_JOB, GODWIT_TASK_INDEX (from 0), "
+	"GODWIT_TASK_COUNT, GODWIT_ATTEMPT, GODWIT_SITE, GODWIT_NODE and GODWIT_PORTS (\"first "
+	"count\"); a stage of a serve job also GODWIT_PEERS, the \"[address]:port\" of every stage "
+	"in "
+	"order, separated by commas.",
 	"\"godwit submit --check FILE\" reads a spec and says what is wrong in it, without a "
 	"scheduler.",
 	NULL,

@@ -390,14 +390,14 @@ static const struct gw_format nest = {
 	.examples = nest_examples,
 };
 
-static const char man_nest[] = ".Dd Godwit " GODWIT_VERSION "\n"
+static const char man_nest[] = ".Dd November 20, 2026\n"
 			       ".Dt BIRDS-NEST 5\n"
-			       ".Os\n"
+			       ".Os Godwit " GODWIT_VERSION "\n"
 			       ".Sh NAME\n"
 			       ".Nm \"birds\\-nest\"\n"
 			       ".Nd \"a nest\"\n"
 			       ".Sh DESCRIPTION\n"
-			       "a nest.\n"
+			       "a nest\n"
 			       ".Sh KEYS\n"
 			       ".Bl -tag -width Ds\n"
 			       ".It Cm \"eggs\"\n"
