@@ -205,6 +205,9 @@ static json_t *answer_set(struct gw_control *control, const json_t *request)
 
 	if (!link)
 		return fault("no such link");
+	if (which && (!json_is_integer(which) || json_integer_value(which) < 0 ||
+		      json_integer_value(which) > 1))
+		return fault("a direction is 0 or 1");
 	for (uint32_t i = 0; i < 2 && !text; i++) {
 		params[i] = link->directions[i].link.params;
 		if (!which || json_integer_value(which) == (json_int_t)i)

@@ -7,6 +7,7 @@
 
 #include "bench/wan/params.h"
 
+#define TIME_US_MAX (365ull * 24 * 3600 * 1000000)
 #define SITE(member) .offset = offsetof(struct gw_scenario_site, member)
 #define CUT(member) .offset = offsetof(struct gw_scenario_cut, member)
 #define LINK(member) .offset = offsetof(struct gw_scenario_link, member)
@@ -36,11 +37,13 @@ static const struct gw_schema cut_schema[] = {
 	 .type = GW_SCHEMA_DURATION,
 	 CUT(at_us),
 	 .required = true,
+	 .max = TIME_US_MAX,
 	 .help = "from the start of the lab"},
 	{.key = "for",
 	 .type = GW_SCHEMA_DURATION,
 	 CUT(for_us),
 	 .required = true,
+	 .max = TIME_US_MAX,
 	 .help = "how long nothing passes, in both directions"},
 	{.key = NULL},
 };
