@@ -36,7 +36,7 @@ static int token_paths(const char *state_directory, const uint8_t token[GW_TOKEN
 	(void)snprintf(ret_path, GW_PATH_BYTES, "%s/tokens/%s", state_directory, hash_text);
 	size = snprintf(ret_used, GW_PATH_BYTES, "%s/tokens/%s.%s", state_directory, hash_text,
 			node_text);
-	return size < 0 || size >= GW_PATH_BYTES ? -ENAMETOOLONG : 0;
+	return size < 0 || (size_t)size >= GW_PATH_BYTES ? -ENAMETOOLONG : 0;
 }
 
 static const char *or_dash(const char *name)

@@ -1,0 +1,106 @@
+/*
+ * A region on loopback for tests: a scheduler's host with a small core, its ZAP handler, its state
+ * in a temporary folder; and identities to speak to it with. Everything on one reactor; what blocks
+ * (a client's calls, a join) runs in a thread while the reactor is driven.
+ */
+#ifndef GODWIT_TESTS_UNIT_TRANSPORT_FIXTURE_H
+#define GODWIT_TESTS_UNIT_TRANSPORT_FIXTURE_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "proto/step.h"
+#include "transport/client.h"
+#include "transport/curve.h"
+#include "transport/host.h"
+#include "transport/identity.h"
+#include "transport/reactor.h"
+#include "transport/zap.h"
+
+#define DEADLINE_US (20 * GW_US_PER_S)
+
+/* Answers VersionRequest at once, CancelRequest after a record lasts, RevokeRequest by revoking the
+ * node named in hexadecimal, and JobsRequest never; counts everything else. */
+struct test_core {
+	struct gw_node node;
+	struct gw_node_id peer; /* of the last event that named one */
+	uint32_t starts;
+	uint32_t roles;
+	uint32_t messages;
+	uint32_t heartbeats;
+	uint32_t ups;
+	uint32_t resumes;
+	uint32_t downs;
+	uint32_t durables;
+	uint32_t planned;
+	int64_t last_wall_us; /* of the last Telemetry: they must count up from 1 */
+	bool out_of_order;
+	uint64_t seq;
+	uint64_t wake_us;
+	/* On CONTINUE: sent to `peer`. */
+	uint32_t telemetry_to_send;
+	int64_t telemetry_sent;
+	bool heartbeat_to_send;
+	bool plan_to_run;
+};
+
+struct test_identity {
+	char directory[512];
+	struct gw_keys *keys;
+	struct gw_cert cert;
+	struct gw_region region;
+};
+
+struct test_region {
+	char directory[256];
+	struct gw_reactor *reactor;
+	void *zmq;
+	struct gw_keys *keys;
+	struct gw_region region; /* endpoints filled in */
+	struct gw_identities *identities;
+	struct gw_zap *zap;
+	struct gw_host *host;
+	struct test_core core;
+};
+
+void test_core_init(struct test_core *core);
+
+struct test_region *test_region_new(void);
+void test_region_free(struct test_region *region);
+/* Keys and certificate, known to the scheduler unless `stranger`. */
+void test_identity_init(struct test_region *region, struct test_identity *identity,
+			const char *name, uint32_t role, bool stranger);
+void test_identity_deinit(struct test_identity *identity);
+/* An agent's host with a core of its own, on the region's reactor. */
+struct gw_host *test_agent_new(struct test_region *region, const struct test_identity *identity,
+			       struct test_core *core, const struct gw_region *at);
+
+/* Drives the reactor until the condition holds; false: DEADLINE_US have passed. */
+#define TEST_UNTIL(region, condition)                                                              \
+	({                                                                                         \
+		uint64_t until_us_ = gw_reactor_now((region)->reactor).mono_us + DEADLINE_US;      \
+		bool held_ = false;                                                                \
+		while (!(held_ = (condition)) &&                                                   \
+		       gw_reactor_now((region)->reactor).mono_us < until_us_)                      \
+			test_turn(region);                                                         \
+		held_;                                                                             \
+	})
+void test_turn(struct test_region *region);
+
+/* Runs `call` in a thread while the reactor is driven. */
+void test_beside(struct test_region *region, void (*call)(void *context), void *context);
+
+/* A client's whole visit: open, one VersionRequest, close. Its results in the struct. */
+struct test_visit {
+	const struct test_identity *identity;
+	const struct gw_region *region;
+	uint64_t limit_us;
+	int error;
+	struct gw_fault fault;
+	uint32_t protocol_max; /* of the reply */
+};
+
+void test_visit(struct test_region *region, struct test_visit *visit);
+
+#endif
