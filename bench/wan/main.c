@@ -157,19 +157,19 @@ static int run_down(const struct gw_command *command, void *values, int count, c
 static int run_exec(const struct gw_command *command, void *values, int count, char **operands)
 {
 	char **argv = calloc((size_t)count - 1, sizeof(*argv)); /* operands need no NULL behind */
+	int status = 1;
 
 	(void)command, (void)values; /* there are no options */
-	if (!argv)
-		return 1;
-	memcpy(argv, operands + 2, ((size_t)count - 2) * sizeof(*argv));
-	if (gw_lab_enter(operands[0], operands[1]) < 0)
-		return 1;
-	if (setenv("GODWIT_LAB", operands[0], 1) < 0 ||
-	    setenv("GODWIT_LAB_HOST", operands[1], 1) < 0)
-		return 1;
-	(void)execvp(argv[0], argv);
-	(void)fprintf(stderr, "godwit-lab: %s: %s\n", operands[2], strerror(errno));
-	return 127;
+	if (argv && gw_lab_enter(operands[0], operands[1]) == 0 &&
+	    setenv("GODWIT_LAB", operands[0], 1) == 0 &&
+	    setenv("GODWIT_LAB_HOST", operands[1], 1) == 0) {
+		memcpy(argv, operands + 2, ((size_t)count - 2) * sizeof(*argv));
+		(void)execvp(argv[0], argv);
+		(void)fprintf(stderr, "godwit-lab: %s: %s\n", operands[2], strerror(errno));
+		status = 127;
+	}
+	free(argv);
+	return status;
 }
 
 struct json_options {
