@@ -243,7 +243,7 @@ static bool resume(struct scheduler *s, const struct gw_plan_job *planned, struc
 	return true;
 }
 
-static void take_plan(struct scheduler *s, const struct gw_plan *plan)
+static void take_plan(struct scheduler *s, const struct gw_plan_result *plan)
 {
 	bool resumed = false;
 
@@ -263,7 +263,7 @@ static void take_plan(struct scheduler *s, const struct gw_plan *plan)
 	}
 }
 
-static Godwit__SiteVerdict **verdicts(struct scheduler *s, const struct gw_plan *plan,
+static Godwit__SiteVerdict **verdicts(struct scheduler *s, const struct gw_plan_result *plan,
 				      size_t *ret_count)
 {
 	const struct gw_plan_job *job = &plan->jobs[0];
@@ -315,7 +315,7 @@ static Godwit__Placement **placements(struct scheduler *s, const struct gw_plan_
 }
 
 static void reply_dry_run(struct scheduler *s, const struct plan_open *open,
-			  const struct gw_plan *plan)
+			  const struct gw_plan_result *plan)
 {
 	Godwit__Body body = GODWIT__BODY__INIT;
 	Godwit__SubmitReply reply = GODWIT__SUBMIT_REPLY__INIT;
@@ -334,7 +334,7 @@ static void reply_dry_run(struct scheduler *s, const struct plan_open *open,
 }
 
 static void reply_explain(struct scheduler *s, const struct plan_open *open,
-			  const struct gw_plan *plan)
+			  const struct gw_plan_result *plan)
 {
 	Godwit__Body body = GODWIT__BODY__INIT;
 	Godwit__ExplainReply reply = GODWIT__EXPLAIN_REPLY__INIT;
@@ -348,7 +348,7 @@ static void reply_explain(struct scheduler *s, const struct plan_open *open,
 	out_reply(s, open->request, &body);
 }
 
-void plans_planned(struct scheduler *s, uint64_t number, struct gw_plan *plan)
+void plans_planned(struct scheduler *s, uint64_t number, struct gw_plan_result *plan)
 {
 	struct plan_open *open = gw_table_remove(&s->plans, &number);
 

@@ -36,7 +36,7 @@ static void begin_term(struct scheduler *s, uint64_t term)
 	Godwit__TermStarted started = GODWIT__TERM_STARTED__INIT;
 
 	started.term = term;
-	started.epoch = s->epoch + 1;
+	started.epoch = s->epoch + 1 > s->config.epoch_min ? s->epoch + 1 : s->config.epoch_min;
 	record.kind_case = GODWIT__RECORD__KIND_TERM_STARTED;
 	record.term_started = &started;
 	commit(s, &record);

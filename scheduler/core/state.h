@@ -466,7 +466,7 @@ void strays_of_node(struct scheduler *s, struct node *node);
 /* plans.c */
 void plans_wake(struct scheduler *s);
 void plans_run(struct scheduler *s);
-void plans_planned(struct scheduler *s, uint64_t number, struct gw_plan *plan);
+void plans_planned(struct scheduler *s, uint64_t number, struct gw_plan_result *plan);
 void plans_dry_run(struct scheduler *s, uint64_t request, const Godwit__JobSpec *spec);
 void plans_explain(struct scheduler *s, uint64_t request, struct job *job);
 

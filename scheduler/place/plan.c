@@ -26,7 +26,7 @@ uint64_t gw_work_tie(const struct gw_work *work, uint32_t index)
 	return x ^ x >> 31;
 }
 
-struct gw_plan *gw_plan_free(struct gw_plan *plan)
+struct gw_plan_result *gw_plan_free(struct gw_plan_result *plan)
 {
 	if (plan)
 		gw_arena_deinit(&plan->arena);
@@ -123,7 +123,7 @@ bool gw_plan_put(struct gw_grid *grid, const struct gw_request *request, uint32_
 }
 
 /* Room for the answers of all requests, in the plan's own memory. */
-static bool plan_prepare(struct gw_plan *plan, const struct gw_grid *grid)
+static bool plan_prepare(struct gw_plan_result *plan, const struct gw_grid *grid)
 {
 	plan->job_count = grid->request_count;
 	plan->site_count = grid->site_count;
@@ -152,7 +152,7 @@ static bool plan_prepare(struct gw_plan *plan, const struct gw_grid *grid)
 void *gw_plan_run(void *snapshot, uint64_t work_units, uint64_t seed)
 {
 	struct gw_grid *grid = snapshot;
-	struct gw_plan *plan = calloc(1, sizeof(*plan));
+	struct gw_plan_result *plan = calloc(1, sizeof(*plan));
 	struct gw_work work = {.units_left = work_units, .seed = seed};
 
 	if (!plan)

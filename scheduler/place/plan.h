@@ -36,7 +36,7 @@ struct gw_plan_job {
 	struct gw_plan_verdict *verdicts;  /* [site_count], or NULL if none were wanted */
 };
 
-struct gw_plan {
+struct gw_plan_result {
 	struct gw_arena arena;    /* of all below */
 	struct gw_plan_job *jobs; /* [job_count] as requested */
 	uint32_t job_count;
@@ -56,7 +56,7 @@ uint64_t gw_work_tie(const struct gw_work *work, uint32_t index);
 /* A gw_plan_f (proto/step): `snapshot` is a struct gw_grid, which is freed; the result is a struct
  * gw_plan, or NULL when out of memory. */
 void *gw_plan_run(void *snapshot, uint64_t work_units, uint64_t seed);
-struct gw_plan *gw_plan_free(struct gw_plan *plan);
+struct gw_plan_result *gw_plan_free(struct gw_plan_result *plan);
 
 /*
  * The planners. Each fills `job` (its job id is set, its places have room for all tasks) and takes
