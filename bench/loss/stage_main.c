@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "bench/loss/head.h"
@@ -36,6 +37,7 @@ struct options {
 	const char *congestion;
 	const char *control;
 	uint64_t connect_us;
+	uint64_t describe;
 	struct gw_accelerator accelerator;
 };
 
@@ -75,6 +77,8 @@ static const struct gw_option options_table[] = {
 	       "UNIX socket of the head's control; default: $GODWIT_CONTROL"),
 	OPTION("connect-within", DURATION, connect_us, 1000, 3600000000ull, "60 s", "DURATION",
 	       "how long to wait for both neighbours"),
+	OPTION("describe", COUNT, describe, 1, GW_FRAME_GROUPS_MAX, NULL, "M",
+	       "print as JSON what M micro-batches that fill the memory cost, and end"),
 	REAL("flops", flops_per_s, "312e12", "of the accelerator stood for, per second, fp16"),
 	REAL("flops-efficiency", flops_efficiency, "0.5", "share of it that is reached"),
 	REAL("bandwidth", bytes_per_s, "2.04e12", "bytes per second of its memory"),
@@ -181,6 +185,8 @@ static int read_config(const struct options *options, struct gw_stage_config *re
 	wrong = gw_model_config_check(&ret->model);
 	if (wrong)
 		return usage("", wrong);
+	if (options->describe > 0)
+		return 0;
 	ret->core = options->pin ? (int)options->core : -1;
 	ret->ring.congestion = options->congestion;
 	ret->ring.deadline_us = options->connect_us;
@@ -230,6 +236,18 @@ static int run_head(struct gw_stage *stage, const struct options *options)
 	exit(1); /* the control thread may wait on an order that can never end */
 }
 
+/* What a job spec says of a stage so that a planner can predict it. */
+static int describe(const struct options *options, const struct gw_model_config *model)
+{
+	uint32_t batch = model->slots / (uint32_t)options->describe;
+	double stage_s = gw_accelerator_stage_s(&options->accelerator, batch, batch);
+
+	(void)printf("{\"slots\": %u, \"batch\": %u, \"stage_us\": %.0f, "
+		     "\"activation_bytes\": %zu}\n",
+		     model->slots, batch, stage_s * 1e6, model->hidden * sizeof(float));
+	return 0;
+}
+
 static int run(const struct gw_command *command, void *data, int operand_count, char **operands)
 {
 	const struct options *options = data;
@@ -243,6 +261,8 @@ static int run(const struct gw_command *command, void *data, int operand_count, 
 	r = read_config(options, &config);
 	if (r != 0)
 		return r;
+	if (options->describe > 0)
+		return describe(options, &config.model);
 	openblas_set_num_threads(1);
 	if (gw_stage_new(&config, &stage) < 0) {
 		(void)fprintf(stderr, "godwit-stage: the stage could not be set up\n");
@@ -304,5 +324,7 @@ static void load_with_one_thread(char **argv)
 int main(int argc, char **argv)
 {
 	load_with_one_thread(argv);
+	/* After that exec the kernel calls us "exe"; CPU accounts go by this name. */
+	(void)prctl(PR_SET_NAME, "godwit-stage"); /* cannot fail for a valid pointer */
 	return gw_program_main(&program, argc, argv);
 }
