@@ -1,0 +1,537 @@
+/*
+ * The daemon around agent/core.
+ *
+ *	start:	options, identity, the host's shape, the keeper; the core hears of every attempt
+ *		that the keeper holds, then START; the connection to the scheduler is made and kept
+ *		by transport/host
+ *	run:	one reactor: sockets, keeper, probes, a sample of the host every ten seconds
+ *	stop:	SIGTERM or SIGINT: STOP to the core ("draining"), what is queued goes out, the
+ *		process ends. Tasks and keeper live on.
+ */
+#include "agent/daemon.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <malloc.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "agent/core/agent.h"
+#include "agent/devices.h"
+#include "agent/keeper/protocol.h"
+#include "agent/log.h"
+#include "agent/memory.h"
+#include "agent/options.h"
+#include "agent/sample.h"
+#include "agent/tasks.h"
+#include "agent/topology.h"
+#include "proto/base/check.h"
+#include "transport/clock.h"
+#include "transport/curve.h"
+#include "transport/file.h"
+#include "transport/host.h"
+#include "transport/probe.h"
+#include "transport/reactor.h"
+#include "transport/zsock.h"
+
+#define MEMORY_SAVE_US                                                                             \
+	(60 * GW_US_PER_S)        /* a renewal is stored this seldom, or by a quarter lease */
+#define STOP_US (GW_US_PER_S / 2) /* for the last words to go out */
+#define PATH_BYTES 4096u
+
+struct agent {
+	struct gw_agent_settings settings;
+	struct gw_topology topology;
+	struct gw_keys *keys;
+	struct gw_region region;
+	struct gw_cert cert;
+	struct gw_reactor *reactor;
+	void *zmq;
+	struct gw_node *core;
+	struct gw_host *host;
+	struct gw_tasks *tasks;
+	struct gw_probe *probe;
+	struct gw_sampler *sampler;
+	struct gw_devices *devices;
+	struct gw_timer sample_timer;
+	struct gw_prepare memory_prepare;
+	struct gw_agent_memory stored; /* on disk */
+	uint64_t stored_us;
+	bool started;   /* the core had its START */
+	bool info_due;  /* the host's description is new, or may be another than before */
+	bool connected; /* as last logged */
+	bool failed;
+	bool stopping;
+	char hostname[GW_NAME_BYTES_MAX + 1];
+	char memory_path[PATH_BYTES];
+	char keeper_state[PATH_BYTES];
+	char keeper_socket[PATH_BYTES];
+};
+
+static void log_fault(const char *event, const struct gw_fault *fault)
+{
+	gw_log(event, "why=\"%s\"", fault->text);
+}
+
+/* --- what the core must remember ------------------------------------------------------------ */
+
+/* The term at once; a renewal when the stored one is getting old. */
+static void store_memory(struct agent *agent)
+{
+	struct gw_agent_memory now = gw_agent_memory(agent->core);
+	uint64_t old_us = now.lease_us / 4 < MEMORY_SAVE_US && now.lease_us > 0 ? now.lease_us / 4
+										: MEMORY_SAVE_US;
+	struct gw_fault fault;
+
+	if (now.term == agent->stored.term && now.lease_us == agent->stored.lease_us &&
+	    (now.lease_us == 0 || now.renewed_us - agent->stored.renewed_us < old_us))
+		return;
+	if (gw_memory_save(agent->memory_path, &now, &fault) != 0) {
+		/* Going on would let a deposed leader be obeyed by the next agent. */
+		log_fault("cannot_remember", &fault);
+		agent->failed = true;
+		gw_reactor_stop(agent->reactor);
+	}
+	agent->stored = now;
+}
+
+static bool prepare_memory(void *context)
+{
+	struct agent *agent = context;
+	struct gw_agent_counts counts = gw_agent_counts(agent->core);
+
+	if (agent->started)
+		store_memory(agent);
+	if (counts.connected != agent->connected) {
+		agent->connected = counts.connected;
+		gw_log(agent->connected ? "session_open" : "session_lost", "attempts=%u alive=%u",
+		       counts.attempts, counts.alive);
+	}
+	return false;
+}
+
+/* --- effects -------------------------------------------------------------------------------- */
+
+static void log_order(const char *event, struct gw_attempt_id attempt)
+{
+	char text[GW_ATTEMPT_TEXT_BYTES];
+
+	gw_attempt_format(attempt, text);
+	gw_log(event, "attempt=%s", text);
+}
+
+static void carry_out(void *context, const struct gw_effect *effect)
+{
+	struct agent *agent = context;
+
+	store_memory(agent); /* the term, before what it orders is done */
+	switch ((int)effect->kind) {
+	case GW_EFFECT_PROBE:
+		if (gw_probe_set_peers(agent->probe, effect->probe.bytes, effect->probe.size) != 0)
+			gw_log("peers_refused", "why=\"not a table that can be probed\"");
+		return;
+	case GW_EFFECT_SPAWN:
+		log_order("spawn", effect->spawn.attempt);
+		break;
+	case GW_EFFECT_KILL:
+		log_order("kill", effect->kill.attempt);
+		break;
+	case GW_EFFECT_FORGET:
+		log_order("forget", effect->forget.attempt);
+		break;
+	default:
+		CHECK(effect->kind == GW_EFFECT_STREAM);
+	}
+	gw_tasks_effect(agent->tasks, effect);
+}
+
+static void core_failed(void *context, int error)
+{
+	struct agent *agent = context;
+
+	gw_log("failed", "why=\"%s\"", strerror(-error));
+	agent->failed = true;
+	gw_reactor_stop(agent->reactor);
+}
+
+static void notice(void *context, const char *text)
+{
+	(void)context;
+	gw_log("scheduler", "note=\"%s\"", text);
+}
+
+/* --- events --------------------------------------------------------------------------------- */
+
+static void log_task(const struct gw_event *event)
+{
+	char text[GW_ATTEMPT_TEXT_BYTES];
+
+	if (event->kind == GW_EVENT_SPAWNED) {
+		gw_attempt_format(event->spawned.attempt, text);
+		if (event->spawned.error)
+			gw_log("not_spawned", "attempt=%s why=\"%s\"", text, event->spawned.error);
+		else
+			gw_log("spawned", "attempt=%s pid=%u", text, event->spawned.pid);
+	} else if (event->kind == GW_EVENT_EXITED) {
+		gw_attempt_format(event->exited.attempt, text);
+		gw_log("exited", "attempt=%s state=%d exit=%u signal=%u", text,
+		       (int)event->exited.state, event->exited.exit_code, event->exited.signal);
+	}
+}
+
+static void feed(void *context, struct gw_event *event)
+{
+	struct agent *agent = context;
+
+	log_task(event);
+	gw_host_feed(agent->host, event);
+}
+
+static void paths_observed(void *context, const Godwit__PathReport *report)
+{
+	struct agent *agent = context;
+	struct gw_event event = {.kind = GW_EVENT_OBSERVED};
+
+	event.observed.paths = report;
+	gw_host_feed(agent->host, &event);
+}
+
+/* protobuf-c has no const in its structs. */
+static char *unconst(const char *text)
+{
+	union {
+		const char *from;
+		char *to;
+	} pointer = {.from = text ? text : ""};
+
+	return pointer.to;
+}
+
+static void fill_info(struct agent *agent, const struct gw_now *now, Godwit__NodeInfo *info)
+{
+	const struct gw_agent_settings *settings = &agent->settings;
+
+	info->hostname = agent->hostname;
+	info->agent_version = unconst(GODWIT_VERSION);
+	info->cpu_count = settings->cpus ? settings->cpus : agent->topology.cpus;
+	info->memory_bytes = settings->memory_bytes ? settings->memory_bytes
+						    : gw_sampler_memory_bytes(agent->sampler);
+	info->devices = gw_devices_list(agent->devices, &info->n_devices);
+	info->topology = agent->topology.text;
+	info->numa_nodes = agent->topology.numa_nodes;
+	info->packages = agent->topology.packages;
+	info->cores = agent->topology.cores;
+	info->data_address = unconst(settings->data_address);
+	info->port_first = settings->port_first;
+	info->port_count = settings->port_count;
+	info->probe_port = gw_probe_port(agent->probe);
+	info->n_labels = settings->label_count;
+	info->labels = agent->settings.labels;
+	info->residency = unconst(settings->residency);
+	info->boot_id = gw_wire_id(&now->boot_id);
+}
+
+static void feed_sample(void *context, Godwit__TaskUsage **tasks, size_t count)
+{
+	struct agent *agent = context;
+	struct gw_now now = gw_reactor_now(agent->reactor);
+	struct gw_event event = {.kind = GW_EVENT_SAMPLE};
+	Godwit__Telemetry telemetry = GODWIT__TELEMETRY__INIT;
+	Godwit__NodeInfo info = GODWIT__NODE_INFO__INIT;
+
+	gw_sampler_take(agent->sampler, &now, &telemetry);
+	telemetry.devices = gw_devices_samples(agent->devices, &telemetry.n_devices);
+	telemetry.tasks = tasks;
+	telemetry.n_tasks = count;
+	event.sample.telemetry = &telemetry;
+	if (agent->info_due) {
+		fill_info(agent, &now, &info);
+		event.sample.info = &info;
+		agent->info_due = false;
+	}
+	gw_host_feed(agent->host, &event);
+}
+
+static void sample(void *context)
+{
+	struct agent *agent = context;
+	uint64_t now_us = gw_reactor_now(agent->reactor).mono_us;
+
+	gw_reactor_timer_set(agent->reactor, &agent->sample_timer,
+			     now_us + agent->settings.telemetry_us);
+	gw_devices_read(agent->devices);
+	/* With tasks the sample is taken when the keeper has told their usage. */
+	if (gw_agent_counts(agent->core).alive > 0 && gw_tasks_ask_usage(agent->tasks))
+		return;
+	feed_sample(agent, NULL, 0);
+}
+
+/* The keeper has told of everything that it holds. */
+static void tasks_ready(void *context)
+{
+	struct agent *agent = context;
+	struct gw_agent_counts counts = gw_agent_counts(agent->core);
+
+	gw_log("ready", "attempts=%u alive=%u", counts.attempts, counts.alive);
+	agent->started = true;
+	gw_host_start(agent->host);
+	sample(agent);
+}
+
+static void stop_signal(void *context, int number)
+{
+	struct agent *agent = context;
+
+	gw_log("stopping", "signal=%d", number);
+	agent->stopping = true;
+	gw_reactor_stop(agent->reactor);
+}
+
+/* --- start and stop ------------------------------------------------------------------------- */
+
+static int load_identity(struct agent *agent, struct gw_fault *fault)
+{
+	const char *state = agent->settings.state;
+	char path[PATH_BYTES];
+	uint16_t port = 0;
+	int r;
+
+	(void)gw_file_path(path, sizeof(path), state, GW_KEYS_FILE); /* the folder's name fits */
+	r = gw_keys_load(path, &agent->keys, fault);
+	if (r != 0)
+		return r;
+	(void)gw_file_path(path, sizeof(path), state, GW_REGION_FILE);
+	r = gw_region_load(path, &agent->region, fault);
+	if (r != 0)
+		return r;
+	(void)gw_file_path(path, sizeof(path), state, GW_CERTIFICATE_FILE);
+	r = gw_certificate_load(path, &agent->region, gw_clock_wall_us(), &agent->cert, fault);
+	if (r != 0)
+		return r;
+	if (agent->settings.name && strcmp(agent->settings.name, agent->cert.name) != 0) {
+		gw_fault_set(fault, "the certificate in %s is of \"%s\", not of \"%s\"", state,
+			     agent->cert.name, agent->settings.name);
+		return -EINVAL;
+	}
+	if (!(agent->cert.roles & 1u << GODWIT__ROLE__ROLE_AGENT)) {
+		gw_fault_set(fault, "the certificate in %s is not an agent's", state);
+		return -EINVAL;
+	}
+	if (!agent->settings.scheduler)
+		return 0;
+	/* Another address for the same scheduler; its heartbeat port is the region's. */
+	port = (uint16_t)strtoul(strrchr(agent->region.heartbeat_endpoint, ':') + 1, NULL, 10);
+	(void)snprintf(agent->region.state_endpoint, sizeof(agent->region.state_endpoint), "%s",
+		       agent->settings.scheduler);
+	return gw_endpoint_with_port(agent->settings.scheduler, port,
+				     agent->region.heartbeat_endpoint);
+}
+
+static int make_paths(struct agent *agent, struct gw_fault *fault)
+{
+	char *state = realpath(agent->settings.state, NULL);
+
+	if (!state || strlen(state) > PATH_BYTES - 64) {
+		gw_fault_set(fault, "%s: %s", agent->settings.state,
+			     state ? "the path is too long" : strerror(errno));
+		free(state);
+		return -EINVAL;
+	}
+	(void)snprintf(agent->memory_path, PATH_BYTES, "%s/" GW_MEMORY_FILE, state);
+	(void)snprintf(agent->keeper_state, PATH_BYTES, "%s/keeper", state);
+	(void)snprintf(agent->keeper_socket, PATH_BYTES, "%s/keeper.socket", state);
+	free(state);
+	return 0;
+}
+
+static int make_core(struct agent *agent, struct gw_fault *fault)
+{
+	struct gw_agent_config config = gw_agent_config_default();
+	int r = gw_memory_load(agent->memory_path, &config.memory, fault);
+
+	if (r != 0)
+		return r;
+	if (getrandom(&config.hash_key, sizeof(config.hash_key), 0) !=
+	    (ssize_t)sizeof(config.hash_key)) {
+		gw_fault_set(fault, "the kernel gives no randomness: %s", strerror(errno));
+		return -EIO;
+	}
+	/* A scheduler's signing key is its region's. */
+	config.scheduler = gw_cert_node_id(agent->region.signing_key);
+	config.heartbeat_us = agent->settings.heartbeat_us;
+	config.telemetry_us = agent->settings.telemetry_us;
+	config.attempts_max = GW_KEEPER_ATTEMPTS_MAX;
+	agent->stored = config.memory;
+	agent->core = gw_agent_new(&config);
+	if (!agent->core) {
+		gw_fault_set(fault, "out of memory");
+		return -ENOMEM;
+	}
+	return 0;
+}
+
+static int make_host(struct agent *agent, struct gw_fault *fault)
+{
+	const struct gw_host_options options = {
+		.reactor = agent->reactor,
+		.zmq = agent->zmq,
+		.core = agent->core,
+		.keys = agent->keys,
+		.cert = &agent->cert,
+		.region = &agent->region,
+		.effect = carry_out,
+		.failed = core_failed,
+		.notice = notice,
+		.context = agent,
+	};
+
+	return gw_host_new(&options, &agent->host, fault);
+}
+
+static int make_probe(struct agent *agent, struct gw_fault *fault)
+{
+	const struct gw_probe_options options = {
+		.reactor = agent->reactor,
+		.address = agent->settings.data_address,
+		.port = agent->settings.probe_port,
+		.report = paths_observed,
+		.context = agent,
+	};
+
+	return gw_probe_new(&options, &agent->probe, fault);
+}
+
+static int make_tasks(struct agent *agent, struct gw_fault *fault)
+{
+	const struct gw_tasks_options options = {
+		.reactor = agent->reactor,
+		.keeper = {.program = agent->settings.keeper,
+			   .state = agent->keeper_state,
+			   .socket = agent->keeper_socket},
+		.feed = feed,
+		.ready = tasks_ready,
+		.usage = feed_sample,
+		.context = agent,
+	};
+
+	return gw_tasks_new(&options, &agent->tasks, fault);
+}
+
+static int make_reactor(struct agent *agent, struct gw_fault *fault)
+{
+	static const int signals[] = {SIGTERM, SIGINT};
+	int r = gw_reactor_new(&agent->reactor);
+
+	if (r == 0)
+		r = gw_reactor_signals(agent->reactor, signals, GW_ARRAY_COUNT(signals),
+				       stop_signal, agent);
+	if (r != 0) {
+		gw_fault_set(fault, "the event loop cannot be made: %s", strerror(-r));
+		return r;
+	}
+	agent->zmq = gw_zmq_new();
+	if (!agent->zmq) {
+		gw_fault_set(fault, "out of memory");
+		return -ENOMEM;
+	}
+	agent->sample_timer = (struct gw_timer){.fired = sample, .context = agent};
+	agent->memory_prepare = (struct gw_prepare){.prepare = prepare_memory, .context = agent};
+	return 0;
+}
+
+static void devices_read(void *context)
+{
+	struct agent *agent = context;
+
+	agent->info_due = true; /* the core sees whether it is another than before */
+}
+
+static int make_sensors(struct agent *agent, struct gw_fault *fault)
+{
+	int r = gw_sampler_new("/proc", agent->settings.state, &agent->sampler);
+
+	if (r == 0)
+		r = gw_devices_new(agent->reactor, devices_read, agent, &agent->devices);
+	if (r != 0)
+		gw_fault_set(fault, "the host's sensors cannot be opened: %s", strerror(-r));
+	agent->info_due = true;
+	return r;
+}
+
+static int begin(struct agent *agent, struct gw_fault *fault)
+{
+	int r = gw_topology_read(&agent->topology); /* forks: before there are threads */
+
+	if (r != 0) {
+		gw_fault_set(fault, "the machine's shape cannot be read: %s", strerror(-r));
+		return r;
+	}
+	if ((r = make_paths(agent, fault)) != 0 || (r = load_identity(agent, fault)) != 0 ||
+	    (r = make_core(agent, fault)) != 0 || (r = make_reactor(agent, fault)) != 0 ||
+	    (r = make_sensors(agent, fault)) != 0 || (r = make_probe(agent, fault)) != 0 ||
+	    (r = make_host(agent, fault)) != 0)
+		return r;
+	gw_reactor_prepare_add(agent->reactor, &agent->memory_prepare);
+	gw_log("starting", "name=%s site=%s region=%s scheduler=%s probe_port=%u topology=\"%s\"",
+	       agent->cert.name, agent->cert.site, agent->cert.region, agent->region.state_endpoint,
+	       gw_probe_port(agent->probe), agent->topology.text);
+	/* Last: from here on the core is fed. */
+	return make_tasks(agent, fault);
+}
+
+/* Says goodbye, and gives it time to go out. */
+static void finish(struct agent *agent)
+{
+	uint64_t until_us = gw_reactor_now(agent->reactor).mono_us + STOP_US;
+
+	gw_host_stop(agent->host);
+	store_memory(agent);
+	while (gw_reactor_now(agent->reactor).mono_us < until_us)
+		if (gw_reactor_turn(agent->reactor, until_us) != 0)
+			return;
+}
+
+static void end(struct agent *agent)
+{
+	(void)gw_tasks_free(agent->tasks);
+	(void)gw_host_free(agent->host);
+	(void)gw_probe_free(agent->probe);
+	if (agent->reactor) {
+		gw_reactor_timer_cancel(agent->reactor, &agent->sample_timer);
+		gw_reactor_prepare_remove(agent->reactor, &agent->memory_prepare);
+	}
+	(void)gw_devices_free(agent->devices);
+	gw_node_free(agent->core);
+	(void)gw_sampler_free(agent->sampler);
+	gw_zmq_free(agent->zmq);
+	(void)gw_reactor_free(agent->reactor);
+	(void)gw_keys_free(agent->keys);
+}
+
+int gw_agent_serve(const struct gw_agent_settings *settings)
+{
+	static struct agent agent; /* one a process; larger than a frame should be */
+	struct gw_fault fault = {""};
+	int r;
+
+	agent.settings = *settings;
+	(void)gethostname(agent.hostname, sizeof(agent.hostname) - 1); /* else it is empty */
+	r = begin(&agent, &fault);
+	if (r != 0) {
+		(void)fprintf(stderr, "godwit-agent: %s\n", fault.text);
+		end(&agent);
+		return EXIT_FAILURE;
+	}
+	(void)malloc_trim(0);
+	r = gw_reactor_run(agent.reactor);
+	if (r == 0 && agent.stopping)
+		finish(&agent);
+	end(&agent);
+	gw_log("stopped", "good=%d", r == 0 && !agent.failed);
+	return r == 0 && !agent.failed ? EXIT_SUCCESS : EXIT_FAILURE;
+}
