@@ -25,6 +25,7 @@
 #define SWEEP_US_MIN 1000u
 #define SWEEP_US_MAX 200000u
 #define SWEEP_DEADLINE_US (5 * GW_US_PER_S)
+#define RESERVE_BYTES 8192u  /* an exit record with its longest sentences */
 #define RETRY_US GW_US_PER_S /* of a record that the disk refused */
 
 static void settle_start(struct gw_attempt *attempt);
@@ -226,32 +227,41 @@ static void enter_cgroup(struct gw_attempt *attempt, const Godwit__Resources *re
 	attempt->in_cgroup = gw_cgroup_enter(&attempt->set->cgroup, name, attempt->pid);
 }
 
-/* The child waits; what it needs is put around it. */
-static int prepare(struct gw_attempt *attempt, const Godwit__KeeperSpawn *spawn, const char *name,
-		   struct gw_launched *launched)
+/* The record could not be written: the waiting child goes without a trace. */
+static void abandon(const struct gw_attempt *attempt, const char *name,
+		    struct gw_launched *launched)
+{
+	(void)kill(launched->pid, SIGKILL);
+	while (waitpid(launched->pid, NULL, 0) < 0 && errno == EINTR)
+		continue;
+	gw_launch_go(launched, false);
+	(void)close(launched->error_fd);
+	(void)close(launched->output_fds[0]);
+	(void)close(launched->output_fds[1]);
+	(void)gw_cgroup_remove(&attempt->set->cgroup, name);
+}
+
+static void attach(struct gw_attempt *attempt, const struct gw_launched *launched)
 {
 	struct gw_attempts *set = attempt->set;
-	int result = 0;
+	int result;
 
-	attempt->pid = launched->pid;
-	attempt->start_ticks = gw_orphans_start_ticks(launched->pid);
-	enter_cgroup(attempt, spawn->start->resources, name);
-	result = gw_attempt_write(attempt);
 	attempt->start_pipe = (struct gw_source){launched->error_fd, start_pipe_ready};
-	if (!result)
-		result = gw_loop_add(set->loop, &attempt->start_pipe, EPOLLIN);
+	result = gw_loop_add(set->loop, &attempt->start_pipe, EPOLLIN);
+	if (result) /* it is read when the child ends, too */
+		gw_attempt_note_error(attempt, "its start cannot be watched: %s",
+				      strerrordesc_np(-result));
 	for (unsigned i = 0; i < 2; i++) {
 		struct gw_pump_stream *stream = &attempt->streams[i];
-		int started;
 
 		stream->moved = stream_moved;
 		stream->ended = stream_ended;
-		started = gw_pump_start(&set->pump, stream, launched->output_fds[i],
-					&attempt->outputs[i]);
-		if (!result)
-			result = started;
+		result = gw_pump_start(&set->pump, stream, launched->output_fds[i],
+				       &attempt->outputs[i]);
+		if (result)
+			gw_attempt_note_error(attempt, "output %u is lost: %s", i + 1,
+					      strerrordesc_np(-result));
 	}
-	return result;
 }
 
 static int make_folders(struct gw_attempt *attempt, const Godwit__TaskStart *start,
@@ -297,20 +307,24 @@ int gw_attempt_begin(struct gw_attempt *attempt, const Godwit__KeeperSpawn *spaw
 		if (work_fd >= 0)
 			(void)close(work_fd);
 	}
+	if (!result) {
+		attempt->pid = launched.pid;
+		attempt->start_ticks = gw_orphans_start_ticks(launched.pid);
+		enter_cgroup(attempt, spawn->start->resources, name);
+		result = gw_attempt_write(attempt);
+		if (!result)
+			result = gw_store_reserve(attempt->folder_fd, RESERVE_BYTES);
+		if (result)
+			abandon(attempt, name, &launched);
+	}
 	if (result) {
 		(void)snprintf(ret_error, GW_ATTEMPTS_ERROR_BYTES, "the task cannot be started: %s",
 			       strerrordesc_np(-result));
 		return result;
 	}
-	result = prepare(attempt, spawn, name, &launched);
 	attempt->has_child = true;
-	/* On an error too the child is an ordinary one that ends: its streams and group are there.
-	 */
-	if (result)
-		gw_attempt_note_error(attempt, "the start could not be written down: %s",
-				      strerrordesc_np(-result));
-	gw_launch_go(&launched, !result);
-	attempt->failed = result != 0;
+	attach(attempt, &launched);
+	gw_launch_go(&launched, true);
 	return 0;
 }
 

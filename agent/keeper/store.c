@@ -82,15 +82,19 @@ static int open_root(struct gw_store *store, const char *path, char *ret_error, 
 	struct stat stat;
 
 	if (mkdir(path, 0700) && errno != EEXIST) {
+		int result = -errno;
+
 		(void)snprintf(ret_error, error_size, "%s cannot be made: %s", path,
-			       strerrordesc_np(errno));
-		return -errno;
+			       strerrordesc_np(-result));
+		return result;
 	}
 	store->folder_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (store->folder_fd < 0 || fstat(store->folder_fd, &stat)) {
+		int result = -errno;
+
 		(void)snprintf(ret_error, error_size, "%s cannot be opened: %s", path,
-			       strerrordesc_np(errno));
-		return -errno;
+			       strerrordesc_np(-result));
+		return result;
 	}
 	if (stat.st_uid != geteuid() || (stat.st_mode & 0066)) {
 		(void)snprintf(ret_error, error_size,
@@ -220,7 +224,7 @@ static int write_whole(int folder_fd, const char *temporary, const char *name, c
 		else if (count > 0)
 			done += (size_t)count;
 	}
-	if (!result && fsync(fd))
+	if (!result && (ftruncate(fd, (off_t)size) || fsync(fd)))
 		result = -errno;
 	(void)close(fd);
 	if (!result && renameat(folder_fd, temporary, folder_fd, name))
@@ -233,6 +237,19 @@ static int write_whole(int folder_fd, const char *temporary, const char *name, c
 int gw_store_write(int attempt_fd, const uint8_t *record, size_t size)
 {
 	return write_whole(attempt_fd, "record.new", "record", record, size);
+}
+
+int gw_store_reserve(int attempt_fd, size_t size)
+{
+	int fd =
+		openat(attempt_fd, "record.new", O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+	int result;
+
+	if (fd < 0)
+		return -errno;
+	result = fallocate(fd, 0, 0, (off_t)size) ? -errno : 0;
+	(void)close(fd);
+	return result == -EOPNOTSUPP ? 0 : result; /* then the retries have to do */
 }
 
 int gw_store_read(int attempt_fd, uint8_t *ret_record, size_t *ret_size)

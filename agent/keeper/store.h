@@ -52,6 +52,9 @@ int gw_store_open_attempt(const struct gw_store *store, const struct gw_attempt_
 /* Its working folder, made if absent. Descriptor; negative errno. */
 int gw_store_make_work(struct gw_store *store, const struct gw_attempt_id *id);
 int gw_store_write(int attempt_fd, const uint8_t *record, size_t size);
+/* Puts the next write's bytes aside, so that a disk which is full by then takes it all the same. 0;
+ * negative errno. */
+int gw_store_reserve(int attempt_fd, size_t size);
 /* Reads the record into ret_record [GW_STORE_RECORD_BYTES_MAX]. 0; negative errno. */
 int gw_store_read(int attempt_fd, uint8_t *ret_record, size_t *ret_size);
 /* Moves all of it out of sight at once; the bytes go by and by. 0; negative errno. */

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -57,6 +58,7 @@ int fixture_teardown(void **state)
 	if (f->keeper > 0)
 		(void)kill(f->keeper, SIGTERM);
 	fixture_reap(f);
+	(void)umount2(f->state, MNT_DETACH); /* one test mounts there */
 	(void)snprintf(command, sizeof(command), "rm -rf %s", f->folder);
 	if (system(command))
 		return -1;

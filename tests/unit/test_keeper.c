@@ -279,6 +279,23 @@ static void refuses_a_start_after_its_kill(void **state)
 	assert_int_equal(f->state_seen, EXITED);
 }
 
+static void tells_usage_so_far(void **state)
+{
+	struct fixture *f = *state;
+	struct gw_attempt_id id = fixture_id(14);
+
+	fixture_start(f);
+	fixture_spawn(f, id, "echo begun; while :; do :; done", NULL);
+	do {
+		assert_int_equal(gw_keeper_list(f->client, ++f->request), 0);
+		fixture_wait_for(f, GW_KEEPER_SPAWNED, id);
+	} while (f->cpu_us == 0 || f->output_bytes == 0);
+	assert_int_equal(f->output_bytes, 6);
+	assert_true(f->wall_us > 0);
+	fixture_wait(f, GW_KEEPER_LISTED);
+	assert_int_equal(f->answered, f->request);
+}
+
 /* --- ending --- */
 
 static void ends_gently(void **state)
@@ -425,6 +442,7 @@ int main(void)
 		TEST(says_why_a_start_failed),
 		TEST(starts_an_attempt_once),
 		TEST(refuses_a_start_after_its_kill),
+		TEST(tells_usage_so_far),
 		TEST(ends_gently),
 		TEST(ends_the_stubborn_after_the_grace),
 		TEST(ends_at_once_without_grace),

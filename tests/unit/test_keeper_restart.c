@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -296,6 +297,45 @@ static void is_alone_in_its_folder(void **state)
 	fixture_spawn(f, fixture_id(20), "true", NULL); /* and the first one was not disturbed */
 }
 
+/* --- a disk that is full --- */
+
+static bool mount_small(const struct fixture *f)
+{
+	assert_int_equal(mkdir(f->state, 0700), 0);
+	return mount("tmpfs", f->state, "tmpfs", 0, "size=1M,mode=700") == 0;
+}
+
+/* Output is lost and counted, the task goes on, and its exit record has its place. */
+static void survives_a_full_disk(void **state)
+{
+	struct fixture *f = *state;
+	struct gw_attempt_id id = fixture_id(30);
+
+	if (!mount_small(f)) {
+		print_message("no right to mount a small file system\n");
+		skip();
+	}
+	fixture_start(f);
+	fixture_spawn(f, id, "head -c 5000000 /dev/zero; echo $? >&2; exit 4", NULL);
+	fixture_wait_for(f, GW_KEEPER_EXITED, id);
+	assert_int_equal(f->exit_code, 4);
+	assert_int_equal(f->output_bytes, 5000002);
+	assert_non_null(strstr(f->error, "bytes of its output could not be written"));
+	fixture_send_spawn(f, fixture_id(31), "true", NULL);
+	fixture_wait_for(f, GW_KEEPER_SPAWNED, fixture_id(31));
+	assert_int_equal(f->state_seen, GODWIT__ATTEMPT_STATE__ATTEMPT_FAILED_TO_START);
+	assert_string_equal(f->error, "the task cannot be started: No space left on device");
+	/* Room is made by forgetting, and the same attempt starts now. */
+	assert_int_equal(gw_keeper_acknowledge(f->client, ++f->request, &id, true), 0);
+	fixture_wait(f, GW_KEEPER_LISTED);
+	do {
+		fixture_send_spawn(f, fixture_id(31), "exit 6", NULL);
+		fixture_wait_for(f, GW_KEEPER_SPAWNED, fixture_id(31));
+	} while (f->error[0]); /* rm is at work */
+	fixture_wait_for(f, GW_KEEPER_EXITED, fixture_id(31));
+	assert_int_equal(f->exit_code, 6);
+}
+
 static bool closed(void *data)
 {
 	struct gw_keeper_event event;
@@ -343,6 +383,7 @@ int main(void)
 		TEST(drops_acknowledged_output_first),
 		TEST(refuses_a_folder_that_is_not_its_own),
 		TEST(is_alone_in_its_folder),
+		TEST(survives_a_full_disk),
 		TEST(starts_detached),
 	};
 
