@@ -16,7 +16,7 @@
 #include "bench/wan/params.h"
 
 #define REQUEST_BYTES_MAX 4096u
-#define ANSWER_BYTES_MAX (192u << 10)
+#define ANSWER_BYTES_MAX (1u << 20)
 
 static uint64_t cpu_ns(void)
 {
@@ -107,7 +107,28 @@ static json_t *fault(const char *text)
 	return json_pack("{s:s}", "error", text);
 }
 
-static json_t *direction_stats(const struct gw_mover_direction *direction)
+/* `full`: each bucket that is not empty as [upper edge, packets]. */
+static json_t *lateness_json(const struct gw_histogram *lateness, bool full)
+{
+	json_t *object = json_pack("{s:f, s:f, s:f, s:f}", "p50",
+				   (double)gw_histogram_quantile_ns(lateness, 0.5) / 1e3, "p99",
+				   (double)gw_histogram_quantile_ns(lateness, 0.99) / 1e3, "p99.9",
+				   (double)gw_histogram_quantile_ns(lateness, 0.999) / 1e3, "max",
+				   (double)lateness->max_ns / 1e3);
+	json_t *buckets = full ? json_array() : NULL;
+
+	for (uint32_t i = 0; full && i < GW_HISTOGRAM_BUCKETS; i++) {
+		if (lateness->buckets[i] > 0)
+			(void)json_array_append_new(
+				buckets, json_pack("[f, i]", (double)gw_histogram_edge_ns(i) / 1e3,
+						   (int)lateness->buckets[i]));
+	}
+	if (full)
+		(void)json_object_set_new(object, "buckets", buckets);
+	return object;
+}
+
+static json_t *direction_stats(const struct gw_mover_direction *direction, bool full)
 {
 	const struct gw_mover_counters *counters = &direction->counters;
 
@@ -130,19 +151,13 @@ static json_t *direction_stats(const struct gw_mover_direction *direction)
 				      counters->dropped_oversize + counters->dropped_send},
 		{"reordered", counters->reordered},
 	};
-	const struct gw_histogram *lateness = &counters->lateness;
+
 	json_t *object = json_object();
 
 	for (size_t i = 0; i < sizeof(values) / sizeof(values[0]); i++)
 		(void)json_object_set_new(object, values[i].key,
 					  json_integer((json_int_t)values[i].value));
-	(void)json_object_set_new(
-		object, "lateness_us",
-		json_pack("{s:f, s:f, s:f, s:f}", "p50",
-			  (double)gw_histogram_quantile_ns(lateness, 0.5) / 1e3, "p99",
-			  (double)gw_histogram_quantile_ns(lateness, 0.99) / 1e3, "p99.9",
-			  (double)gw_histogram_quantile_ns(lateness, 0.999) / 1e3, "max",
-			  (double)lateness->max_ns / 1e3));
+	(void)json_object_set_new(object, "lateness_us", lateness_json(&counters->lateness, full));
 	(void)json_object_set_new(object, "params", gw_params_to_json(&direction->link.params));
 	return object;
 }
@@ -150,6 +165,7 @@ static json_t *direction_stats(const struct gw_mover_direction *direction)
 static json_t *answer_stats(struct gw_control *control, const json_t *request)
 {
 	struct gw_mover *mover = control->mover;
+	bool full = json_is_true(json_object_get(request, "buckets"));
 	json_t *links = json_array();
 	json_t *answer;
 
@@ -159,11 +175,12 @@ static json_t *answer_stats(struct gw_control *control, const json_t *request)
 
 		(void)json_array_append_new(
 			links, json_pack("{s:s, s:[o, o]}", "name", link->name, "directions",
-					 direction_stats(&link->directions[0]),
-					 direction_stats(&link->directions[1])));
+					 direction_stats(&link->directions[0], full),
+					 direction_stats(&link->directions[1], full)));
 	}
-	answer = json_pack("{s:o, s:b, s:b, s:I, s:I, s:I, s:I, s:I, s:I}", "links", links, "fifo",
-			   control->fifo, "locked", control->locked, "elapsed_us",
+	answer = json_pack("{s:o, s:i, s:b, s:b, s:I, s:I, s:I, s:I, s:I, s:I}", "links", links,
+			   "pid", (int)getpid(), "fifo", control->fifo, "locked", control->locked,
+			   "elapsed_us",
 			   (json_int_t)((gw_mover_now_ns() - control->since_ns) / 1000), "cpu_us",
 			   (json_int_t)((cpu_ns() - control->cpu_ns) / 1000), "softnet_dropped",
 			   (json_int_t)(softnet_dropped() - control->softnet_dropped), "slots",
@@ -269,7 +286,8 @@ static void accept_client(struct gw_control *control)
 	for (uint32_t i = 0; i < GW_CONTROL_CLIENTS_MAX; i++) {
 		if (control->client_fds[i] >= 0)
 			continue;
-		if (watch(control, fd) < 0)
+		if (watch(control, fd) < 0 || setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE,
+							 &(int){ANSWER_BYTES_MAX}, sizeof(int)) < 0)
 			break;
 		control->client_fds[i] = fd;
 		return;

@@ -1,6 +1,7 @@
 /*
  * The emulator's control socket: a UNIX SEQPACKET socket, one JSON object a packet each way.
- *   {"op":"stats"} or {"op":"stats","reset":true}
+ *   {"op":"stats","reset":true,"buckets":true}   (both may be absent; buckets: the lateness of all
+ *                                                packets, not only its quantiles)
  *   {"op":"set","link":"a-b","direction":0,"params":{"delay_us":1200},"cut_for_us":2000000}
  * ("direction" 0: as the link's name reads, 1: back, absent: both; all but "link" may be absent;
  * "cut_for_us" 0 ends the cuts.) An answer holds "error", a sentence, or what was asked for.

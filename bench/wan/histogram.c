@@ -13,7 +13,7 @@ static uint32_t bucket_of(uint64_t ns)
 	return bucket < GW_HISTOGRAM_BUCKETS ? bucket : GW_HISTOGRAM_BUCKETS - 1;
 }
 
-static uint64_t upper_edge_ns(uint32_t bucket)
+uint64_t gw_histogram_edge_ns(uint32_t bucket)
 {
 	uint32_t exponent;
 
@@ -39,7 +39,7 @@ uint64_t gw_histogram_quantile_ns(const struct gw_histogram *histogram, double q
 	for (uint32_t i = 0; i < GW_HISTOGRAM_BUCKETS; i++) {
 		seen += histogram->buckets[i];
 		if (seen > 0 && (double)seen >= wanted) {
-			uint64_t edge = upper_edge_ns(i);
+			uint64_t edge = gw_histogram_edge_ns(i);
 
 			return edge < histogram->max_ns ? edge : histogram->max_ns;
 		}

@@ -19,5 +19,7 @@ void gw_histogram_add(struct gw_histogram *histogram, uint64_t ns);
 /* The upper edge of the bucket that holds the share `q` in (0, 1]; 0 when empty. Never above
  * max_ns. */
 uint64_t gw_histogram_quantile_ns(const struct gw_histogram *histogram, double q);
+/* The largest duration that falls into bucket `i`. */
+uint64_t gw_histogram_edge_ns(uint32_t i);
 
 #endif

@@ -175,6 +175,7 @@ static int run_exec(const struct gw_command *command, void *values, int count, c
 struct json_options {
 	bool json;
 	bool reset;
+	bool buckets;
 };
 
 static void print_lab(const json_t *lab)
@@ -296,7 +297,8 @@ static void print_direction(const char *link, const char *way, const json_t *dir
 static int run_stats(const struct gw_command *command, void *values, int count, char **operands)
 {
 	const struct json_options *options = values;
-	json_t *request = json_pack("{s:s, s:b}", "op", "stats", "reset", (int)options->reset);
+	json_t *request = json_pack("{s:s, s:b, s:b}", "op", "stats", "reset", (int)options->reset,
+				    "buckets", (int)options->buckets);
 	json_t *answer = gw_lab_ask(operands[0], request);
 	const json_t *link;
 	size_t i;
@@ -374,6 +376,8 @@ static const struct gw_option list_table[] = {
 static const struct gw_option stats_table[] = {
 	{VALUE("json", GW_SCHEMA_BOOL, json_options, json, "as JSON, with each cause of a drop")},
 	{VALUE("reset", GW_SCHEMA_BOOL, json_options, reset, "start counting anew afterwards")},
+	{VALUE("buckets", GW_SCHEMA_BOOL, json_options, buckets,
+	       "with --json: the whole histogram of lateness")},
 	{.value = {.key = NULL}},
 };
 
