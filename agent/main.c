@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "agent/daemon.h"
 #include "agent/devices.h"
@@ -53,12 +54,14 @@ static int join(const struct gw_command *command, void *values, int operand_coun
 	const struct join_options *options = values;
 	struct gw_fault fault = {""};
 	struct gw_ticket ticket;
+	char hostname[GW_NAME_BYTES_MAX + 1] = "";
 
 	(void)command;
 	(void)operand_count;
+	(void)gethostname(hostname, sizeof(hostname) - 1); /* else empty, and refused as a name */
 	if (gw_ticket_load(operands[0], &ticket, &fault) < 0 ||
-	    gw_join(options->state, &ticket, options->name ? options->name : "", options->limit_us,
-		    &fault) < 0) {
+	    gw_join(options->state, &ticket, options->name ? options->name : hostname,
+		    options->limit_us, &fault) < 0) {
 		(void)fprintf(stderr, "godwit-agent: %s\n", fault.text);
 		return EXIT_FAILURE;
 	}
@@ -94,7 +97,8 @@ static const struct gw_option join_table[] = {
 		   .type = GW_SCHEMA_TEXT,
 		   .offset = offsetof(struct join_options, name),
 		   .max = GW_NAME_BYTES_MAX,
-		   .help = "the node's name, where the ticket leaves it open"},
+		   .help = "the node's name, where the ticket leaves it open; the host's if "
+			   "absent"},
 	 .argument = "NAME"},
 	{.value = {.key = "timeout",
 		   .type = GW_SCHEMA_DURATION,
