@@ -102,6 +102,7 @@ struct gw_outcome {
 	double stage_s;                  /* measured */
 	double rtt_idle_s;
 	double rtt_load_s;
+	double carry_s;       /* what a micro-batch's weight adds to the loop's delay */
 	double stages_cpu_us; /* per token, the stages' own count */
 	double agents_cpu_us; /* per token, from /proc */
 	double emulator_cpu_us;

@@ -21,6 +21,9 @@
 #define OUTPUT_TOKENS_MEAN 40.0 /* of the head's default, 16 to 64 */
 #define QUICK_PAIRS 2u          /* of the headline, its baselines and REAL: one quad */
 #define SERVE_BLOCKS 2.0        /* a serving block lasts so many blocks in a quick campaign */
+#define SERVE_WARM 1.3          /* with its arrivals before and after the measured ones */
+#define SERVE_DRAIN_S 7.0       /* until the last request is answered */
+#define QUICK_AGE_S 3.5         /* of both rings, after a fall of the delay */
 #define REAL_PROBE_BATCH 32u
 
 static bool is_headline(const struct gw_campaign *c, double rtt_ms)
@@ -173,51 +176,51 @@ static void plan(struct gw_campaign *c)
 
 /* --- time --- */
 
-static double cells_blocks(const struct gw_campaign *c)
-{
-	double blocks = 0;
-
-	for (uint32_t i = 0; i < c->cell_count; i++)
-		blocks +=
-			2 * c->cells[i].pairs_wanted * (c->cells[i].kind == GW_CELL_SERVE ? 2 : 1);
-	return blocks;
-}
-
 static double ageing_s(const struct gw_campaign *c)
 {
 	double age_s = (double)c->options.age_us * 1e-6;
 
-	return c->options.quick ? 2 * age_s + 2.0 * c->rtt_count : 2 * age_s * (c->rtt_count + 1);
+	return c->options.quick ? 2 * age_s + QUICK_AGE_S * (c->rtt_count + 2)
+				: age_s * (c->rtt_count + 6);
+}
+
+/* Seconds of all cells' blocks if an ordinary block took `block_s`; 0: as they are planned. */
+static double cells_s(const struct gw_campaign *c, double block_s)
+{
+	double sum = 0;
+
+	for (uint32_t i = 0; i < c->cell_count; i++) {
+		const struct gw_cell *cell = &c->cells[i];
+		bool serve = cell->kind == GW_CELL_SERVE;
+		double one_s = block_s > 0 ? block_s * (serve ? SERVE_BLOCKS : 1) : cell->block_s;
+
+		one_s += BLOCK_OVERHEAD_S + (serve ? (SERVE_WARM - 1) * one_s + SERVE_DRAIN_S : 0);
+		sum += 2 * cell->pairs_wanted * one_s;
+	}
+	return sum;
+}
+
+static double planned_s(const struct gw_campaign *c)
+{
+	double block_s = (double)c->options.block_us * 1e-6;
+
+	if (block_s > SWEEP_BLOCK_S)
+		block_s = SWEEP_BLOCK_S;
+	return ageing_s(c) + cells_s(c, 0) + (GROUPS_SWEPT + 4) * (block_s + BLOCK_OVERHEAD_S);
 }
 
 /* A quick campaign is told how long it may take, and shares that among its blocks. */
 static void fit_budget(struct gw_campaign *c)
 {
-	double blocks = cells_blocks(c) + GROUPS_SWEPT + 3;
-	double left_s = (double)c->options.budget_us * 1e-6 - ageing_s(c);
-	double block_s = left_s / blocks - BLOCK_OVERHEAD_S;
+	double budget_s = (double)c->options.budget_us * 1e-6 - ageing_s(c);
+	double block_s = 10;
 
-	if (block_s < 1)
-		block_s = 1;
+	while (block_s > 1 && cells_s(c, block_s) + (GROUPS_SWEPT + 4) * block_s > budget_s)
+		block_s -= 0.1;
 	c->options.block_us = (uint64_t)(block_s * 1e6);
 	for (uint32_t i = 0; i < c->cell_count; i++)
 		c->cells[i].block_s =
 			block_s * (c->cells[i].kind == GW_CELL_SERVE ? SERVE_BLOCKS : 1);
-}
-
-static double planned_s(const struct gw_campaign *c)
-{
-	double sum = ageing_s(c) + (GROUPS_SWEPT + 3) * (SWEEP_BLOCK_S + BLOCK_OVERHEAD_S);
-
-	if (!c->options.quick)
-		sum += 2 * PILOT_PAIRS * (PILOT_BLOCK_S + BLOCK_OVERHEAD_S);
-	for (uint32_t i = 0; i < c->cell_count; i++) {
-		const struct gw_cell *cell = &c->cells[i];
-		double block_s = cell->block_s * (cell->kind == GW_CELL_SERVE ? 1.5 : 1);
-
-		sum += 2 * cell->pairs_wanted * (block_s + BLOCK_OVERHEAD_S);
-	}
-	return sum;
 }
 
 static void say_plan(const struct gw_campaign *c)
@@ -368,7 +371,7 @@ static int sweep_row_add(struct gw_campaign *c, uint32_t groups, uint32_t batch,
 	if (r < 0)
 		return r;
 	theory.stage_s = one.stage_s;
-	theory.loop_rtt_s = one.rtt_load_s;
+	theory.loop_rtt_s = one.rtt_load_s + one.carry_s;
 	(void)json_array_append_new(c->group_sweep,
 				    sweep_row(c, &one, &theory, single_rate, memory));
 	return 0;

@@ -27,7 +27,8 @@ uint32_t gw_frame_payload_bytes(enum gw_frame_kind kind, uint32_t rows, uint32_t
 {
 	switch (kind) {
 	case GW_FRAME_HIDDEN:
-		return rows * hidden * (uint32_t)sizeof(float);
+	case GW_FRAME_PROBE:
+		return rows * hidden * (uint32_t)sizeof(uint16_t);
 	case GW_FRAME_TOKENS:
 		return rows * (uint32_t)sizeof(uint32_t);
 	case GW_FRAME_REPORT:
@@ -35,7 +36,6 @@ uint32_t gw_frame_payload_bytes(enum gw_frame_kind kind, uint32_t rows, uint32_t
 	case GW_FRAME_CONGESTION:
 		return 16;
 	case GW_FRAME_HELLO:
-	case GW_FRAME_PROBE:
 	case GW_FRAME_RESET:
 		return 0;
 	}
@@ -78,7 +78,10 @@ const char *gw_frame_header_decode(const uint8_t *bytes, const struct gw_frame_l
 		return "it sent a batch of more rows than agreed, or of none";
 	if (kind == GW_FRAME_REPORT && wire.rows > limits->stages)
 		return "it sent more reports than there are stages";
-	if (!carries_rows(kind) && kind != GW_FRAME_REPORT && wire.rows != 0)
+	if (kind == GW_FRAME_PROBE && wire.rows > limits->rows)
+		return "it sent a probe heavier than a batch";
+	if (!carries_rows(kind) && kind != GW_FRAME_REPORT && kind != GW_FRAME_PROBE &&
+	    wire.rows != 0)
 		return "it sent rows in a frame that has none";
 	if (wire.payload_bytes != gw_frame_payload_bytes(kind, wire.rows, limits->hidden))
 		return "its payload size does not fit its row count";

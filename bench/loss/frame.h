@@ -1,7 +1,6 @@
 /*
  * What stages say to each other: a 32-byte header, `rows` row records, and a payload whose size
- * follows from the kind and is checked, never trusted. Little-endian; activations travel as the
- * floats that they are. Pure: bytes in, bytes out.
+ * follows from the kind and is checked, never trusted. Little-endian. Pure: bytes in, bytes out.
  */
 #ifndef GODWIT_BENCH_LOSS_FRAME_H
 #define GODWIT_BENCH_LOSS_FRAME_H
@@ -18,9 +17,10 @@
 
 enum gw_frame_kind {
 	GW_FRAME_HELLO = 1,      /* once, first: stamp is the configuration's digest */
-	GW_FRAME_HIDDEN = 2,     /* activations: rows x hidden floats */
+	GW_FRAME_HIDDEN = 2,     /* activations: rows x hidden bfloat16 */
 	GW_FRAME_TOKENS = 3,     /* last stage to head: rows x uint32_t */
-	GW_FRAME_PROBE = 4,      /* around the ring at once, past computation and pacing */
+	GW_FRAME_PROBE = 4,      /* around the ring at once, past computation and pacing; as heavy
+				    as the activations of `rows` rows */
 	GW_FRAME_RESET = 5,      /* counters to zero */
 	GW_FRAME_REPORT = 6,     /* each stage appends its gw_stage_report; rows counts them */
 	GW_FRAME_CONGESTION = 7, /* payload: 16 bytes, name of a congestion control */

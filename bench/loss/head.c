@@ -10,7 +10,7 @@
 
 #include "proto/base/check.h"
 
-#define IDLE_PROBES 21u
+#define IDLE_PROBES 22u /* every other one heavy */
 #define PROBE_INTERVAL_NS 50000000ull
 
 void gw_samples_add(struct gw_samples *samples, double value)
@@ -35,6 +35,7 @@ void gw_head_result_deinit(struct gw_head_result *result)
 {
 	free(result->loop_s.values);
 	free(result->rtt_idle_s.values);
+	free(result->rtt_bulk_s.values);
 	free(result->rtt_load_s.values);
 	free(result->ttft_s.values);
 	free(result->tpot_s.values);
@@ -72,10 +73,20 @@ static struct gw_frame *control_frame(struct gw_head *head, enum gw_frame_kind k
 	return frame;
 }
 
-static void probe(struct gw_head *head, uint64_t now_ns)
+/* `rows`: as heavy as a batch of so many; the group says so when it comes back. */
+static void probe(struct gw_head *head, uint64_t now_ns, uint32_t rows)
 {
+	struct gw_frame *frame = control_frame(head, GW_FRAME_PROBE, now_ns);
+
+	frame->header.rows = rows;
+	frame->header.group = rows > 0;
 	head->probe_out = true;
-	gw_stage_control(head->stage, control_frame(head, GW_FRAME_PROBE, now_ns));
+	gw_stage_control(head->stage, frame);
+}
+
+static uint32_t batch_of(const struct gw_head_order *order)
+{
+	return order->op == GW_HEAD_BLOCK ? order->block.batch : order->serve.batch;
 }
 
 static void send_control(struct gw_head *head, enum gw_frame_kind kind)
@@ -83,7 +94,7 @@ static void send_control(struct gw_head *head, enum gw_frame_kind kind)
 	struct gw_frame *frame = control_frame(head, kind, 0);
 
 	if (kind == GW_FRAME_CONGESTION)
-		memcpy(frame->hidden, head->order->congestion, sizeof(head->order->congestion));
+		memcpy(frame->packed, head->order->congestion, sizeof(head->order->congestion));
 	gw_stage_control(head->stage, frame);
 }
 
@@ -113,7 +124,7 @@ void gw_head_next(struct gw_head *head, uint64_t now_ns)
 	if (head->phase == GW_HEAD_PREPARE) {
 		head->phase = GW_HEAD_IDLE_RTT;
 		head->probes_left = IDLE_PROBES;
-		probe(head, now_ns);
+		probe(head, now_ns, 0);
 		return;
 	}
 	CHECK(head->phase == GW_HEAD_RUN);
@@ -143,9 +154,10 @@ static void probe_returned(struct gw_head *head, const struct gw_frame *frame)
 	case GW_HEAD_SET_CONGESTION:
 		return;
 	}
-	gw_samples_add(&head->result->rtt_idle_s, rtt_s);
+	gw_samples_add(frame->header.group ? &head->result->rtt_bulk_s : &head->result->rtt_idle_s,
+		       rtt_s);
 	if (--head->probes_left > 0) {
-		probe(head, gw_stage_now_ns());
+		probe(head, gw_stage_now_ns(), head->probes_left % 2 ? batch_of(head->order) : 0);
 		return;
 	}
 	head->phase = GW_HEAD_RESET;
@@ -164,7 +176,7 @@ static void control_returned(struct gw_head *head, const struct gw_frame *frame)
 		head->workload->run(head, frame->arrival_ns);
 	} else if (header->kind == GW_FRAME_REPORT && head->phase == GW_HEAD_REPORT) {
 		head->result->report_count = header->rows;
-		memcpy(head->result->reports, frame->hidden,
+		memcpy(head->result->reports, frame->packed,
 		       header->rows * sizeof(head->result->reports[0]));
 		order_done(head);
 	} else if (header->kind == GW_FRAME_CONGESTION && head->phase == GW_HEAD_SET_CONGESTION) {
@@ -211,7 +223,7 @@ static uint64_t tick(void *self, uint64_t now_ns)
 	if (head->phase != GW_HEAD_RUN)
 		return UINT64_MAX;
 	if (!head->probe_out && now_ns >= head->next_probe_ns)
-		probe(head, now_ns);
+		probe(head, now_ns, 0);
 	wake_ns = head->workload->tick(head, now_ns);
 	if (head->phase == GW_HEAD_RUN && !head->probe_out && head->next_probe_ns < wake_ns)
 		wake_ns = head->next_probe_ns;

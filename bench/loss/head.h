@@ -80,16 +80,17 @@ struct gw_head_result {
 	uint64_t counted_tokens;      /* decoded since the stages' counters were reset */
 	double stage_time_s;          /* asked of each stage for a full decode batch; 0: unpaced */
 	struct gw_samples loop_s;     /* block: time between two tokens of a sequence */
-	struct gw_samples rtt_idle_s; /* around the whole ring */
-	struct gw_samples rtt_load_s;
-	struct gw_samples ttft_s;    /* serve */
-	struct gw_samples tpot_s;    /* serve: mean of each request */
-	uint64_t requests;           /* serve: measured, completed */
-	uint64_t requests_all;       /* serve: completed, warm-up included */
-	uint64_t good;               /* serve: measured and within the objective */
-	uint64_t refused;            /* serve: the waiting queue was full */
-	double window_s;             /* serve: measured arrivals came within this */
-	double offered_tokens_per_s; /* serve: of what arrived while measured */
+	struct gw_samples rtt_idle_s; /* around the whole ring, a header's weight */
+	struct gw_samples rtt_bulk_s; /* the same with a micro-batch's activations */
+	struct gw_samples rtt_load_s; /* a header's weight, beside the running batches */
+	struct gw_samples ttft_s;     /* serve */
+	struct gw_samples tpot_s;     /* serve: mean of each request */
+	uint64_t requests;            /* serve: measured, completed */
+	uint64_t requests_all;        /* serve: completed, warm-up included */
+	uint64_t good;                /* serve: measured and within the objective */
+	uint64_t refused;             /* serve: the waiting queue was full */
+	double window_s;              /* serve: measured arrivals came within this */
+	double offered_tokens_per_s;  /* serve: of what arrived while measured */
 	uint32_t report_count;
 	struct gw_stage_report reports[GW_FRAME_STAGES_MAX];
 };

@@ -408,6 +408,38 @@ static void mlp(struct gw_model *model, const struct layer *layer, uint32_t coun
 	add(hidden, model->delta, (size_t)count * size);
 }
 
+/* To the nearest bfloat16, ties to even: the upper half of a float's bits. */
+static void round_all(float *x, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		uint32_t bits;
+
+		memcpy(&bits, &x[i], sizeof(bits));
+		bits += 0x7fffu + (bits >> 16 & 1);
+		bits &= 0xffff0000u;
+		memcpy(&x[i], &bits, sizeof(bits));
+	}
+}
+
+void gw_model_pack(const float *hidden, size_t count, uint16_t *ret_packed)
+{
+	for (size_t i = 0; i < count; i++) {
+		uint32_t bits;
+
+		memcpy(&bits, &hidden[i], sizeof(bits));
+		ret_packed[i] = (uint16_t)(bits >> 16);
+	}
+}
+
+void gw_model_unpack(const uint16_t *packed, size_t count, float *ret_hidden)
+{
+	for (size_t i = 0; i < count; i++) {
+		uint32_t bits = (uint32_t)packed[i] << 16;
+
+		memcpy(&ret_hidden[i], &bits, sizeof(bits));
+	}
+}
+
 void gw_model_embed(const struct gw_model *model, const uint32_t *tokens, uint32_t count,
 		    float *ret_hidden)
 {
@@ -431,6 +463,7 @@ void gw_model_forward(struct gw_model *model, const struct gw_model_row *rows, u
 	for (uint32_t i = 0; i < model->count; i++) {
 		attention(model, &model->layers[i], rows, count, hidden);
 		mlp(model, &model->layers[i], count, hidden);
+		round_all(hidden, (size_t)count * model->config.hidden);
 	}
 }
 

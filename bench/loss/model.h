@@ -60,6 +60,10 @@ struct gw_model *gw_model_free(struct gw_model *model);
 /* tokens[count] -> hidden[count][config.hidden]. */
 void gw_model_embed(const struct gw_model *model, const uint32_t *tokens, uint32_t count,
 		    float *ret_hidden);
+/* Activations at a layer's border are bfloat16 values (kept as floats in memory), in every cut: so
+ * a stage can send half the bytes and lose nothing. Exact for such values. */
+void gw_model_pack(const float *hidden, size_t count, uint16_t *ret_packed);
+void gw_model_unpack(const uint16_t *packed, size_t count, float *ret_hidden);
 /* Runs the layers over the rows, in place, in order: hidden[count][config.hidden]. `hidden` must
  * have room for count rounded up to GW_MODEL_TILE_ROWS; slots and count within the config. */
 void gw_model_forward(struct gw_model *model, const struct gw_model_row *rows, uint32_t count,

@@ -111,8 +111,8 @@ static json_t *result_answer(struct gw_head_result *result)
 	}
 	(void)snprintf(checksum, sizeof(checksum), "%016llx", (unsigned long long)result->checksum);
 	return json_pack(
-		"{s:I, s:f, s:f, s:s, s:I, s:f, s:f, s:I, s:I, s:f, s:I, s:o, s:o, s:o}", "tokens",
-		(json_int_t)result->tokens, "seconds", result->seconds, "tokens_per_s",
+		"{s:I, s:f, s:f, s:s, s:I, s:f, s:f, s:I, s:I, s:f, s:I, s:o, s:o, s:o, s:o}",
+		"tokens", (json_int_t)result->tokens, "seconds", result->seconds, "tokens_per_s",
 		result->seconds > 0 ? (double)result->tokens / result->seconds : 0.0, "checksum",
 		checksum, "checksum_tokens", (json_int_t)result->checksum_tokens,
 		"stage_time_ms_asked", result->stage_time_s * 1e3, "stage_time_ms",
@@ -120,8 +120,8 @@ static json_t *result_answer(struct gw_head_result *result)
 		"overruns", (json_int_t)overruns, "cpu_us_per_token",
 		result->counted_tokens ? cpu_s * 1e6 / (double)result->counted_tokens : 0.0,
 		"retransmits", (json_int_t)retransmits, "rtt_idle_ms",
-		summary_ms(&result->rtt_idle_s), "rtt_load_ms", summary_ms(&result->rtt_load_s),
-		"stages", stages);
+		summary_ms(&result->rtt_idle_s), "rtt_bulk_ms", summary_ms(&result->rtt_bulk_s),
+		"rtt_load_ms", summary_ms(&result->rtt_load_s), "stages", stages);
 }
 
 static json_t *block_answer(struct gw_head_result *result, const struct gw_block_order *order)

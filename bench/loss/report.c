@@ -51,7 +51,7 @@ static struct gw_theory theory_of(const struct gw_cell *cell)
 		.groups = cell->b.groups,
 		.batch = cell->b.batch,
 		.stage_s = SIDE_MEAN(cell, true, stage_s),
-		.loop_rtt_s = SIDE_MEAN(cell, true, rtt_load_s),
+		.loop_rtt_s = SIDE_MEAN(cell, true, rtt_load_s) + SIDE_MEAN(cell, true, carry_s),
 	};
 }
 
@@ -111,6 +111,7 @@ static json_t *cell_beside(const struct gw_cell *cell)
 	beside(list, "rtt_asked_ms", cell->rtt_ms);
 	beside(list, "rtt_idle_ms", SIDE_MEAN(cell, true, rtt_idle_s) * 1e3);
 	beside(list, "rtt_load_ms", SIDE_MEAN(cell, true, rtt_load_s) * 1e3);
+	beside(list, "carry_ms", SIDE_MEAN(cell, true, carry_s) * 1e3);
 	beside(list, "rtt_idle_single_ms", SIDE_MEAN(cell, false, rtt_idle_s) * 1e3);
 	beside(list, "stages", cell->b.ring->stages);
 	beside(list, "m_single", cell->a.groups);
@@ -405,12 +406,13 @@ static json_t *side_json(const struct gw_cell *cell, bool b)
 {
 	const struct gw_side *side = b ? &cell->b : &cell->a;
 	json_t *object = json_pack(
-		"{s:s, s:i, s:i, s:f, s:i, s:i, s:o, s:o, s:o, s:o, s:o, s:o}", "site", side->site,
-		"m", (int)side->groups, "b", (int)side->batch, "stage_time_scale", side->scale,
-		"stages", (int)side->ring->stages, "slots", (int)side->ring->slots, "stage_time_ms",
-		real_or_null(SIDE_MEAN(cell, b, stage_s) * 1e3), "rtt_idle_ms",
+		"{s:s, s:i, s:i, s:f, s:i, s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "site",
+		side->site, "m", (int)side->groups, "b", (int)side->batch, "stage_time_scale",
+		side->scale, "stages", (int)side->ring->stages, "slots", (int)side->ring->slots,
+		"stage_time_ms", real_or_null(SIDE_MEAN(cell, b, stage_s) * 1e3), "rtt_idle_ms",
 		real_or_null(SIDE_MEAN(cell, b, rtt_idle_s) * 1e3), "rtt_load_ms",
-		real_or_null(SIDE_MEAN(cell, b, rtt_load_s) * 1e3), "stages_cpu_us_per_token",
+		real_or_null(SIDE_MEAN(cell, b, rtt_load_s) * 1e3), "carry_ms",
+		real_or_null(SIDE_MEAN(cell, b, carry_s) * 1e3), "stages_cpu_us_per_token",
 		real_or_null(SIDE_MEAN(cell, b, stages_cpu_us)), "agents_cpu_us_per_token",
 		real_or_null(SIDE_MEAN(cell, b, agents_cpu_us)), "emulator_cpu_us_per_token",
 		real_or_null(SIDE_MEAN(cell, b, emulator_cpu_us)));
@@ -520,7 +522,7 @@ static json_t *volume_json(const struct gw_campaign *campaign)
 {
 	const struct gw_cell *cell = &campaign->cells[0];
 	const json_t *model = json_object_get(campaign->single.info, "model");
-	double sent = 4 * json_number_value(json_object_get(model, "hidden"));
+	double sent = 2 * json_number_value(json_object_get(model, "hidden"));
 	double stood_for = 2 * campaign->accelerator.hidden;
 	double bits = 8 * stood_for * cell->a.batch;
 

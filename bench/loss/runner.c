@@ -106,6 +106,8 @@ static void read_outcome(const struct gw_cell *cell, const json_t *answer,
 	ret->stage_s = figure(answer, "stage_time_ms") * 1e-3;
 	ret->rtt_idle_s = figure(rtt_idle, "p50") * 1e-3;
 	ret->rtt_load_s = figure(rtt_load, "mean") * 1e-3;
+	ret->carry_s =
+		figure(json_object_get(answer, "rtt_bulk_ms"), "p50") * 1e-3 - ret->rtt_idle_s;
 	ret->stages_cpu_us = figure(answer, "cpu_us_per_token");
 	ret->agents_cpu_us = host->agents_s * 1e6 / tokens;
 	ret->emulator_cpu_us = host->emulator_s * 1e6 / tokens;

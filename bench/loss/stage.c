@@ -56,6 +56,7 @@ struct gw_stage {
 	struct gw_stage_config config;
 	struct gw_frame_limits limits;
 	struct gw_model *model;
+	float *hidden; /* [limits.rows + a tile][hidden]: compute thread's */
 	struct gw_ring ring;
 	const struct gw_stage_driver *driver; /* NULL: not the head */
 	struct gw_frame frames[GW_STAGE_FRAMES];
@@ -148,10 +149,14 @@ static void compute(struct gw_stage *stage, struct gw_frame *frame)
 	bool last = ring->index == ring->count - 1;
 
 	if (ring->index == 0)
-		gw_model_embed(stage->model, frame->tokens, rows, frame->hidden);
-	gw_model_forward(stage->model, frame->rows, rows, frame->hidden);
+		gw_model_embed(stage->model, frame->tokens, rows, stage->hidden);
+	else
+		gw_model_unpack(frame->packed, (size_t)rows * stage->limits.hidden, stage->hidden);
+	gw_model_forward(stage->model, frame->rows, rows, stage->hidden);
 	if (last)
-		gw_model_sample(stage->model, frame->rows, rows, frame->hidden, frame->tokens);
+		gw_model_sample(stage->model, frame->rows, rows, stage->hidden, frame->tokens);
+	else
+		gw_model_pack(stage->hidden, (size_t)rows * stage->limits.hidden, frame->packed);
 	frame->header.kind = last ? GW_FRAME_TOKENS : GW_FRAME_HIDDEN;
 }
 
@@ -296,7 +301,7 @@ void gw_stage_submit(struct gw_stage *stage, struct gw_frame *frame, uint64_t ar
 static int apply(struct gw_stage *stage, struct gw_frame *frame)
 {
 	struct gw_frame_header *header = &frame->header;
-	char *payload = (char *)frame->hidden;
+	char *payload = (char *)frame->packed;
 
 	switch (header->kind) {
 	case GW_FRAME_RESET:
@@ -316,6 +321,10 @@ static int apply(struct gw_stage *stage, struct gw_frame *frame)
 				    payload);
 		return 0;
 	case GW_FRAME_PROBE:
+		if (stage->config.ring.index == stage->config.ring.count - 1)
+			header->rows = 0; /* the way back to the head carries tokens only */
+		header->payload_bytes =
+			gw_frame_payload_bytes(GW_FRAME_PROBE, header->rows, stage->limits.hidden);
 		return 0;
 	case GW_FRAME_HELLO:
 	case GW_FRAME_HIDDEN:
@@ -367,7 +376,7 @@ static int pieces(struct gw_frame *frame, uint8_t *header, size_t done, struct i
 	struct iovec all[3] = {
 		{header, GW_FRAME_HEADER_BYTES},
 		{frame->rows, rows ? frame->header.rows * GW_FRAME_ROW_BYTES : 0},
-		{tokens ? (void *)frame->tokens : (void *)frame->hidden,
+		{tokens ? (void *)frame->tokens : (void *)frame->packed,
 		 frame->header.payload_bytes},
 	};
 	int count = 0;
@@ -566,21 +575,27 @@ static int pin(int core)
 	return CPU_EQUAL(&wanted, &found) ? 0 : -ENOTSUP;
 }
 
+/* Zeroed, hence touched. */
+static void *array_new(size_t bytes)
+{
+	size_t rounded = (bytes + 63) / 64 * 64;
+	void *array = aligned_alloc(64, rounded);
+
+	if (array)
+		memset(array, 0, rounded);
+	return array;
+}
+
 static int frame_init(struct gw_frame *frame, const struct gw_model_config *model)
 {
-	size_t rows = model->rows;
-	size_t hidden = (rows + GW_MODEL_TILE_ROWS) * model->hidden * sizeof(float);
+	size_t packed = (size_t)model->rows * model->hidden * sizeof(uint16_t);
 
-	if (hidden < CONTROL_PAYLOAD_BYTES)
-		hidden = CONTROL_PAYLOAD_BYTES;
-	hidden = (hidden + 63) / 64 * 64;
-	frame->rows = calloc(rows, sizeof(*frame->rows));
-	frame->tokens = calloc(rows, sizeof(*frame->tokens));
-	frame->hidden = aligned_alloc(64, hidden);
-	if (!frame->rows || !frame->tokens || !frame->hidden)
-		return -ENOMEM;
-	memset(frame->hidden, 0, hidden);
-	return 0;
+	if (packed < CONTROL_PAYLOAD_BYTES)
+		packed = CONTROL_PAYLOAD_BYTES;
+	frame->rows = array_new(model->rows * sizeof(*frame->rows));
+	frame->tokens = array_new(model->rows * sizeof(*frame->tokens));
+	frame->packed = array_new(packed);
+	return frame->rows && frame->tokens && frame->packed ? 0 : -ENOMEM;
 }
 
 static int stage_init(struct gw_stage *stage)
@@ -599,6 +614,10 @@ static int stage_init(struct gw_stage *stage)
 			      stage->config.core, strerror(-r));
 		return r;
 	}
+	stage->hidden = array_new((size_t)(model->rows + GW_MODEL_TILE_ROWS) * model->hidden *
+				  sizeof(float));
+	if (!stage->hidden)
+		return -ENOMEM;
 	for (uint32_t i = 0; i < GW_STAGE_FRAMES; i++) {
 		if (frame_init(&stage->frames[i], model) < 0)
 			return -ENOMEM;
@@ -643,10 +662,11 @@ struct gw_stage *gw_stage_free(struct gw_stage *stage)
 	if (stage->computed_fd >= 0)
 		(void)close(stage->computed_fd);
 	gw_model_free(stage->model);
+	free(stage->hidden);
 	for (uint32_t i = 0; i < GW_STAGE_FRAMES; i++) {
 		free(stage->frames[i].rows);
 		free(stage->frames[i].tokens);
-		free(stage->frames[i].hidden);
+		free(stage->frames[i].packed);
 	}
 	free(stage);
 	return NULL;

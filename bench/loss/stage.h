@@ -35,7 +35,7 @@ struct gw_frame {
 	struct gw_frame_header header;
 	struct gw_model_row *rows; /* [limits.rows] */
 	uint32_t *tokens;          /* [limits.rows] */
-	float *hidden; /* [limits.rows + a tile][hidden]; control frames: their payload */
+	uint16_t *packed; /* [limits.rows][hidden] activations; control frames: their payload */
 	uint64_t arrival_ns;
 	uint64_t due_ns;
 	uint64_t ready_ns; /* computed */

@@ -56,8 +56,8 @@ struct options {
 	OPTION(name, REAL, accelerator.field, 0, 0, standard, "NUMBER", text)
 
 static const struct gw_option options_table[] = {
-	OPTION("hidden", COUNT, hidden, 16, GW_MODEL_HIDDEN_MAX, "128", "N", "width of the model"),
-	OPTION("ffn", COUNT, ffn, 16, 4 * GW_MODEL_HIDDEN_MAX, "352", "N",
+	OPTION("hidden", COUNT, hidden, 16, GW_MODEL_HIDDEN_MAX, "64", "N", "width of the model"),
+	OPTION("ffn", COUNT, ffn, 16, 4 * GW_MODEL_HIDDEN_MAX, "192", "N",
 	       "width of its gated MLP"),
 	OPTION("heads", COUNT, heads, 1, 256, "4", "N", "attention heads"),
 	OPTION("kv-heads", COUNT, kv_heads, 1, 256, "2", "N", "key and value heads"),

@@ -195,6 +195,25 @@ static void test_attention_looks_back(void **state)
 	cut_deinit(&cut);
 }
 
+/* What crosses a cut is exactly what stays inside when there is none. */
+static void test_packing_loses_nothing(void **state)
+{
+	struct gw_model_row row = {.position = 0, .slot = 0, .sample = 1};
+	uint16_t packed[64];
+	float unpacked[64];
+	uint32_t token = 'G';
+	struct cut cut;
+
+	(void)state;
+	cut_init(&cut, &config, 2);
+	gw_model_embed(cut.models[0], &token, 1, cut.hidden);
+	gw_model_forward(cut.models[0], &row, 1, cut.hidden);
+	gw_model_pack(cut.hidden, 64, packed);
+	gw_model_unpack(packed, 64, unpacked);
+	assert_memory_equal(unpacked, cut.hidden, sizeof(unpacked));
+	cut_deinit(&cut);
+}
+
 static void test_sizes_are_checked(void **state)
 {
 	struct gw_model *model = NULL;
@@ -241,6 +260,7 @@ int main(void)
 		cmocka_unit_test(test_tokens_do_not_depend_on_cut_or_batch),
 		cmocka_unit_test(test_tokens_depend_on_prompt_and_weights),
 		cmocka_unit_test(test_attention_looks_back),
+		cmocka_unit_test(test_packing_loses_nothing),
 		cmocka_unit_test(test_sizes_are_checked),
 		cmocka_unit_test(test_cut_covers_every_layer_once),
 	};
