@@ -31,6 +31,22 @@
 static void settle_start(struct gw_attempt *attempt);
 static void sweep(struct gw_attempt *attempt);
 
+#define BIT(state) (1u << GODWIT__ATTEMPT_STATE__ATTEMPT_##state)
+
+/* What may follow what. LOST is for the next keeper to say; what is absent is an end. */
+static const uint32_t next_states[] = {
+	[GODWIT__ATTEMPT_STATE__ATTEMPT_UNKNOWN] = BIT(STARTING),
+	[GODWIT__ATTEMPT_STATE__ATTEMPT_STARTING] = BIT(RUNNING) | BIT(FAILED_TO_START) | BIT(LOST),
+	[GODWIT__ATTEMPT_STATE__ATTEMPT_RUNNING] = BIT(EXITED) | BIT(LOST),
+};
+
+void gw_attempt_set_state(struct gw_attempt *attempt, Godwit__AttemptState next)
+{
+	CHECK((size_t)attempt->state < GW_ARRAY_COUNT(next_states));
+	CHECK(next_states[attempt->state] & 1u << next);
+	attempt->state = next;
+}
+
 bool gw_attempt_ended(const struct gw_attempt *attempt)
 {
 	return attempt->state != GODWIT__ATTEMPT_STATE__ATTEMPT_STARTING &&
@@ -169,7 +185,7 @@ static void settle_start(struct gw_attempt *attempt)
 		gw_attempt_note_error(attempt, "%s", error);
 		return;
 	}
-	attempt->state = GODWIT__ATTEMPT_STATE__ATTEMPT_RUNNING;
+	gw_attempt_set_state(attempt, GODWIT__ATTEMPT_STATE__ATTEMPT_RUNNING);
 	gw_attempt_touch(attempt);
 }
 
@@ -293,7 +309,7 @@ int gw_attempt_begin(struct gw_attempt *attempt, const Godwit__KeeperSpawn *spaw
 	attempt->folder_fd = attempt->start_pipe.fd = -1;
 	attempt->streams[0].pipe.fd = attempt->streams[1].pipe.fd = -1;
 	attempt->timer.due = timer_due;
-	attempt->state = GODWIT__ATTEMPT_STATE__ATTEMPT_STARTING;
+	gw_attempt_set_state(attempt, GODWIT__ATTEMPT_STATE__ATTEMPT_STARTING);
 	attempt->boot_id = attempt->set->boot_id;
 	attempt->started_us = gw_loop_now_us();
 	attempt->started_wall_us = gw_loop_wall_us();
@@ -349,7 +365,7 @@ static void finish(struct gw_attempt *attempt)
 			attempt->outputs[i].end_offset + attempt->outputs[i].lost_bytes;
 		gw_output_deinit(&attempt->outputs[i]);
 	}
-	attempt->state = end_state(attempt);
+	gw_attempt_set_state(attempt, end_state(attempt));
 	result = gw_attempt_write(attempt);
 	if (result) {
 		char name[GW_STORE_NAME_BYTES];
@@ -357,7 +373,7 @@ static void finish(struct gw_attempt *attempt)
 		gw_store_name(&attempt->id, name);
 		(void)fprintf(stderr, "the end of %s cannot be written down, trying again: %s\n",
 			      name, strerrordesc_np(-result));
-		attempt->state = before;
+		attempt->state = before; /* nobody was told, so it has not happened */
 		(void)gw_loop_set(set->loop, &attempt->timer, gw_loop_now_us() + RETRY_US);
 		return;
 	}

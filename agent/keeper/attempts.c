@@ -161,7 +161,7 @@ static void take_lost(struct gw_attempt *attempt)
 	gw_attempt_note_error(attempt, same_boot ? "lost with the keeper that ran it"
 						 : "lost when the host restarted");
 	end_leftovers(attempt);
-	attempt->state = GODWIT__ATTEMPT_STATE__ATTEMPT_LOST;
+	gw_attempt_set_state(attempt, GODWIT__ATTEMPT_STATE__ATTEMPT_LOST);
 	attempt->ended_wall_us = gw_loop_wall_us();
 	result = gw_attempt_write(attempt);
 	if (result) /* the next keeper comes to the same result */

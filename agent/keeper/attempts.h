@@ -147,6 +147,8 @@ void gw_attempt_terminate(struct gw_attempt *attempt, uint64_t grace_us);
 unsigned gw_attempt_kill_all(const struct gw_attempt *attempt);
 /* Closes and frees; the child, if any, is not touched. */
 void gw_attempt_free(struct gw_attempt *attempt);
+/* A change that the table of states does not have is a broken invariant. */
+void gw_attempt_set_state(struct gw_attempt *attempt, Godwit__AttemptState next);
 /* Adds a sentence to the attempt's error. */
 void gw_attempt_note_error(struct gw_attempt *attempt, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));

@@ -35,7 +35,7 @@ struct gw_keeper_client {
 	int fd;
 	uint32_t version; /* agreed; 0: the keeper's hello is not here yet */
 	bool lost;        /* to be told as GW_KEEPER_CLOSED */
-	STAILQ_HEAD(, message) queue;
+	STAILQ_HEAD(message_queue, message) queue;
 	size_t queue_bytes;
 	struct gw_arena arena; /* of the last event */
 	char error[256];
@@ -402,7 +402,7 @@ void gw_keeper_client_next(struct gw_keeper_client *client, struct gw_keeper_eve
 
 static bool answers(const char *socket)
 {
-	int fd;
+	int fd = -1;
 
 	if (open_socket(socket, &fd))
 		return false;

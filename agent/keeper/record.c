@@ -9,6 +9,7 @@
 #include "proto/wire.h"
 
 #define RECORD_FORMAT 1u
+#define DECODE_BYTES_MAX ((size_t)4 * GW_STORE_RECORD_BYTES_MAX)
 
 static void live_usage(const struct gw_attempt *attempt, Godwit__Usage *usage)
 {
@@ -143,7 +144,7 @@ int gw_attempt_load(struct gw_attempt *attempt)
 
 	if (!bytes)
 		return -ENOMEM;
-	gw_arena_init(&arena, 4 * GW_STORE_RECORD_BYTES_MAX);
+	gw_arena_init(&arena, DECODE_BYTES_MAX);
 	result = gw_store_read(attempt->folder_fd, bytes, &size);
 	if (!result) {
 		record = gw_wire_decode(&godwit__keeper_record__descriptor, &arena, bytes, size);

@@ -17,6 +17,7 @@
 
 #include <cmocka.h>
 
+#include "agent/keeper/protocol.h"
 #include "proto/wire.h"
 #include "tests/unit/keeper_fixture.h"
 
@@ -297,6 +298,63 @@ static void is_alone_in_its_folder(void **state)
 	fixture_spawn(f, fixture_id(20), "true", NULL); /* and the first one was not disturbed */
 }
 
+/* --- very many tombstones --- */
+
+#define KILLS (2u * GW_KEEPER_FENCES_MAX + 50u)
+#define KILLS_BEFORE (KILLS - 100u)
+
+/* As a keeper leaves them: job, task and attempt, 24 bytes each. */
+static void put_fences(const struct fixture *f)
+{
+	char path[256];
+	FILE *file;
+
+	assert_int_equal(mkdir(f->state, 0700), 0);
+	(void)snprintf(path, sizeof(path), "%s/fences", f->state);
+	file = fopen(path, "w");
+	assert_non_null(file);
+	for (uint32_t i = 0; i < KILLS_BEFORE; i++) {
+		struct gw_attempt_id id = fixture_id(i);
+		static const uint8_t rest[8] = {0, 0, 0, 3, 0, 0, 0, 1};
+
+		assert_int_equal(fwrite(&id.job, GW_ID_BYTES, 1, file), 1);
+		assert_int_equal(fwrite(rest, sizeof(rest), 1, file), 1);
+	}
+	assert_int_equal(fputs("torn", file) < 0, 0);
+	assert_int_equal(fclose(file), 0);
+}
+
+static void forgets_the_oldest_tombstones(void **state)
+{
+	struct fixture *f = *state;
+	char path[256];
+	struct stat stat_now;
+
+	put_fences(f);
+	fixture_start(f);
+	for (uint32_t i = KILLS_BEFORE; i < KILLS; i++) {
+		struct gw_attempt_id id = fixture_id(i);
+
+		assert_int_equal(gw_keeper_kill(f->client, ++f->request, &id, 0, NULL), 0);
+		fixture_wait_for(f, GW_KEEPER_EXITED, id);
+	}
+	(void)snprintf(path, sizeof(path), "%s/fences", f->state);
+	for (uint32_t round = 0; round < 2; round++) {
+		struct gw_attempt_id kept = fixture_id(KILLS - GW_KEEPER_FENCES_MAX);
+		struct gw_attempt_id gone = fixture_id(round);
+
+		assert_int_equal(stat(path, &stat_now), 0);
+		assert_in_range(stat_now.st_size, 24 * GW_KEEPER_FENCES_MAX,
+				25 * GW_KEEPER_FENCES_MAX); /* it was written anew */
+		fixture_send_spawn(f, kept, "true", NULL);
+		fixture_wait_for(f, GW_KEEPER_EXITED, kept);
+		assert_int_equal(f->state_seen, GODWIT__ATTEMPT_STATE__ATTEMPT_TOMBSTONE);
+		fixture_spawn(f, gone, "true", NULL);
+		fixture_kill9(f);
+		fixture_start(f);
+	}
+}
+
 /* --- a disk that is full --- */
 
 static bool mount_small(const struct fixture *f)
@@ -383,6 +441,7 @@ int main(void)
 		TEST(drops_acknowledged_output_first),
 		TEST(refuses_a_folder_that_is_not_its_own),
 		TEST(is_alone_in_its_folder),
+		TEST(forgets_the_oldest_tombstones),
 		TEST(survives_a_full_disk),
 		TEST(starts_detached),
 	};
