@@ -2,8 +2,8 @@
  * The daemon around agent/core.
  *
  *	start:	options, identity, the host's shape, the keeper; the core hears of every attempt
- *		that the keeper holds, then START; the connection to the scheduler is made and kept
- *		by transport/host
+ *		that the keeper holds, and only then is there a host, START and a connection: an
+ *		inventory told before that would call running attempts lost
  *	run:	one reactor: sockets, keeper, probes, a sample of the host every ten seconds
  *	stop:	SIGTERM or SIGINT: STOP to the core ("draining"), what is queued goes out, the
  *		process ends. Tasks and keeper live on.
@@ -31,6 +31,7 @@
 #include "agent/tasks.h"
 #include "agent/topology.h"
 #include "proto/base/check.h"
+#include "proto/base/limits.h"
 #include "transport/clock.h"
 #include "transport/curve.h"
 #include "transport/file.h"
@@ -43,6 +44,7 @@
 	(60 * GW_US_PER_S)        /* a renewal is stored this seldom, or by a quarter lease */
 #define STOP_US (GW_US_PER_S / 2) /* for the last words to go out */
 #define PATH_BYTES 4096u
+#define ADOPT_EFFECTS 4u
 
 struct agent {
 	struct gw_agent_settings settings;
@@ -184,12 +186,30 @@ static void log_task(const struct gw_event *event)
 	}
 }
 
+/* What the keeper held before the core's START: taken in, nothing comes of it as yet. */
+static void adopt(struct agent *agent, struct gw_event *event)
+{
+	struct gw_effects effects;
+	int r = gw_effects_init(&effects, ADOPT_EFFECTS, GW_MESSAGE_BYTES_MAX);
+
+	event->now = gw_reactor_now(agent->reactor);
+	if (r == 0)
+		r = gw_node_step(agent->core, event, &effects);
+	CHECK(r != 0 || effects.count == 0); /* no session, no START: nobody to tell */
+	gw_effects_deinit(&effects);
+	if (r != 0)
+		core_failed(agent, r);
+}
+
 static void feed(void *context, struct gw_event *event)
 {
 	struct agent *agent = context;
 
 	log_task(event);
-	gw_host_feed(agent->host, event);
+	if (agent->host)
+		gw_host_feed(agent->host, event);
+	else
+		adopt(agent, event);
 }
 
 static void paths_observed(void *context, const Godwit__PathReport *report)
@@ -271,12 +291,37 @@ static void sample(void *context)
 	feed_sample(agent, NULL, 0);
 }
 
+static int make_host(struct agent *agent, struct gw_fault *fault)
+{
+	const struct gw_host_options options = {
+		.reactor = agent->reactor,
+		.zmq = agent->zmq,
+		.core = agent->core,
+		.keys = agent->keys,
+		.cert = &agent->cert,
+		.region = &agent->region,
+		.effect = carry_out,
+		.failed = core_failed,
+		.notice = notice,
+		.context = agent,
+	};
+
+	return gw_host_new(&options, &agent->host, fault);
+}
+
 /* The keeper has told of everything that it holds. */
 static void tasks_ready(void *context)
 {
 	struct agent *agent = context;
 	struct gw_agent_counts counts = gw_agent_counts(agent->core);
+	struct gw_fault fault = {""};
 
+	if (make_host(agent, &fault) != 0) {
+		log_fault("failed", &fault);
+		agent->failed = true;
+		gw_reactor_stop(agent->reactor);
+		return;
+	}
 	gw_log("ready", "attempts=%u alive=%u", counts.attempts, counts.alive);
 	agent->started = true;
 	gw_host_start(agent->host);
@@ -375,24 +420,6 @@ static int make_core(struct agent *agent, struct gw_fault *fault)
 	return 0;
 }
 
-static int make_host(struct agent *agent, struct gw_fault *fault)
-{
-	const struct gw_host_options options = {
-		.reactor = agent->reactor,
-		.zmq = agent->zmq,
-		.core = agent->core,
-		.keys = agent->keys,
-		.cert = &agent->cert,
-		.region = &agent->region,
-		.effect = carry_out,
-		.failed = core_failed,
-		.notice = notice,
-		.context = agent,
-	};
-
-	return gw_host_new(&options, &agent->host, fault);
-}
-
 static int make_probe(struct agent *agent, struct gw_fault *fault)
 {
 	const struct gw_probe_options options = {
@@ -473,14 +500,12 @@ static int begin(struct agent *agent, struct gw_fault *fault)
 	}
 	if ((r = make_paths(agent, fault)) != 0 || (r = load_identity(agent, fault)) != 0 ||
 	    (r = make_core(agent, fault)) != 0 || (r = make_reactor(agent, fault)) != 0 ||
-	    (r = make_sensors(agent, fault)) != 0 || (r = make_probe(agent, fault)) != 0 ||
-	    (r = make_host(agent, fault)) != 0)
+	    (r = make_sensors(agent, fault)) != 0 || (r = make_probe(agent, fault)) != 0)
 		return r;
 	gw_reactor_prepare_add(agent->reactor, &agent->memory_prepare);
 	gw_log("starting", "name=%s site=%s region=%s scheduler=%s probe_port=%u topology=\"%s\"",
 	       agent->cert.name, agent->cert.site, agent->cert.region, agent->region.state_endpoint,
 	       gw_probe_port(agent->probe), agent->topology.text);
-	/* Last: from here on the core is fed. */
 	return make_tasks(agent, fault);
 }
 
@@ -489,6 +514,8 @@ static void finish(struct agent *agent)
 {
 	uint64_t until_us = gw_reactor_now(agent->reactor).mono_us + STOP_US;
 
+	if (!agent->host)
+		return;
 	gw_host_stop(agent->host);
 	store_memory(agent);
 	while (gw_reactor_now(agent->reactor).mono_us < until_us)

@@ -234,7 +234,8 @@ static void take_status(struct gw_tasks *tasks, const struct gw_keeper_event *to
 		return;
 	}
 	answered(tasks, order);
-	if (forgotten) /* the core knows it no more */
+	/* The core knows no more of what it forgot; the keeper keeps it for its output (D6). */
+	if (forgotten || (told->request == 0 && told->status->acknowledged))
 		return;
 	if (told->kind == GW_KEEPER_SPAWNED)
 		take_spawned(tasks, told);

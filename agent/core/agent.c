@@ -69,6 +69,7 @@ static bool is_scheduler(const struct gw_agent *agent, struct gw_node_id id)
 /* A session opens. With a new one nothing said before counts as heard. */
 static void take_peer_up(struct gw_agent *agent, const struct gw_event *event)
 {
+	CHECK(agent->started); /* an inventory without what the keeper holds would lose it */
 	if (!is_scheduler(agent, event->peer_up.peer->node))
 		return;
 	agent->open = true;

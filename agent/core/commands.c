@@ -28,26 +28,53 @@ static void refuse_start(struct gw_agent *agent, struct gw_attempt_id id, char *
 	CHECK(gw_agent_send(agent, effects, &body));
 }
 
-uint64_t gw_agent_lease_end_us(const struct gw_agent *agent, const struct gw_run *run)
+/* Counted from the start, or from the newest heartbeat answered since, for the attempt's own length
+ * or the one then granted to the node, whichever is less. */
+static void find_lease(const struct gw_agent *agent, const struct gw_run *run,
+		       uint64_t *ret_from_us, uint64_t *ret_length_us)
 {
-	const uint64_t renewed_us = agent->memory.renewed_us;
+	bool renewed = agent->renewed_lease_us != 0 && agent->memory.renewed_us >= run->granted_us;
 
-	if (agent->renewed_lease_us == 0 || renewed_us < run->granted_us)
-		return run->granted_us + run->lease_us;
-	if (agent->renewed_lease_us < run->lease_us)
-		return renewed_us + agent->renewed_lease_us;
-	return renewed_us + run->lease_us;
+	*ret_from_us = renewed ? agent->memory.renewed_us : run->granted_us;
+	*ret_length_us = renewed && agent->renewed_lease_us < run->lease_us
+				 ? agent->renewed_lease_us
+				 : run->lease_us;
 }
 
-/*
- * When to end it so that it is gone by the lease's end: its grace before, for the scheduler may run
- * the task elsewhere from then on. Half a lease is left to the task in any case.
- */
+uint64_t gw_agent_lease_end_us(const struct gw_agent *agent, const struct gw_run *run)
+{
+	uint64_t from_us;
+	uint64_t length_us;
+
+	find_lease(agent, run, &from_us, &length_us);
+	return from_us + length_us;
+}
+
+/* An attempt is ended its grace before its lease, so that it is gone by then: the scheduler may run
+ * the task elsewhere from that moment on. Half of the lease is left to the task in any case. */
+static uint64_t working_time_us(uint64_t lease_us, uint64_t grace_us)
+{
+	return lease_us - (grace_us < lease_us / 2 ? grace_us : lease_us / 2);
+}
+
 static uint64_t lease_kill_us(const struct gw_agent *agent, const struct gw_run *run)
 {
-	uint64_t grace_us = run->grace_us < run->lease_us / 2 ? run->grace_us : run->lease_us / 2;
+	uint64_t from_us;
+	uint64_t length_us;
 
-	return gw_agent_lease_end_us(agent, run) - grace_us;
+	find_lease(agent, run, &from_us, &length_us);
+	return from_us + working_time_us(length_us, run->grace_us);
+}
+
+/* The lease is as good as over: kills with what grace it leaves. */
+static void end_lease(struct gw_agent *agent, struct gw_run *run)
+{
+	uint64_t end_us = gw_agent_lease_end_us(agent, run);
+	uint64_t left_us = end_us > agent->now.mono_us ? end_us - agent->now.mono_us : 0;
+
+	if (run->grace_us > left_us)
+		run->grace_us = left_us;
+	(void)gw_runs_take(&agent->runs, run, GW_RUN_LEASE_END);
 }
 
 void gw_agent_check_leases(struct gw_agent *agent)
@@ -66,16 +93,18 @@ void gw_agent_check_leases(struct gw_agent *agent)
 		if (run->state == GW_RUN_ENDING)
 			continue;
 		kill_us = lease_kill_us(agent, run);
-		if (kill_us > agent->now.mono_us) {
-			next_us = kill_us < next_us ? kill_us : next_us;
-			continue;
-		}
-		if (run->grace_us > run->lease_us / 2)
-			run->grace_us = run->lease_us / 2;
-		(void)gw_runs_take(&agent->runs, run, GW_RUN_LEASE_END);
+		if (kill_us <= agent->now.mono_us)
+			end_lease(agent, run);
+		else if (kill_us < next_us)
+			next_us = kill_us;
 	}
 	agent->lease_check_us = next_us;
 	agent->memory.lease_us = shortest_us;
+}
+
+static uint64_t grace_us(const Godwit__TaskStart *start)
+{
+	return start->grace_us ? start->grace_us : GRACE_US_DEFAULT;
 }
 
 /* 0; -1 with the sentence that refuses it. */
@@ -91,8 +120,10 @@ static int check_start(const struct gw_agent *agent, struct gw_attempt_id id,
 		(void)snprintf(ret_text, size, "the lease begins after now, by this node's clock");
 		return -1;
 	}
-	if (start->lease_from_us && start->lease_from_us + lease_us <= agent->now.mono_us) {
-		(void)snprintf(ret_text, size, "the start came after its lease had ended");
+	if (start->lease_from_us &&
+	    start->lease_from_us + working_time_us(lease_us, grace_us(start)) <=
+		    agent->now.mono_us) {
+		(void)snprintf(ret_text, size, "the start came when its lease was over");
 		return -1;
 	}
 	if (rival) {
@@ -160,7 +191,7 @@ void gw_agent_start_task(struct gw_agent *agent, const Godwit__TaskStart *start,
 	}
 	run->lease_us = lease_us;
 	run->granted_us = start->lease_from_us ? start->lease_from_us : agent->now.mono_us;
-	run->grace_us = start->grace_us ? start->grace_us : GRACE_US_DEFAULT;
+	run->grace_us = grace_us(start);
 	CHECK(gw_runs_take(&agent->runs, run, GW_RUN_START) == GW_RUN_DO_SPAWN);
 	spawn(agent, run, start, effects);
 }

@@ -11,6 +11,7 @@
 #include "tests/unit/test_agent_fixture.h"
 
 #define HOUR_US (3600 * GW_US_PER_S)
+#define GRACE_US (10 * GW_US_PER_S) /* of a start that names none */
 #define EXITED GODWIT__ATTEMPT_STATE__ATTEMPT_EXITED
 
 static int setup(void **state)
@@ -159,7 +160,7 @@ static void lease_ends_unheard(void **state)
 	fixture_down(f);
 	fixture_expect(f, "heartbeat 1\nSPAWN 1/0/1\nSPAWN 2/0/1\n"
 			  "status 1/0/1 RUNNING\nstatus 2/0/1 RUNNING\n");
-	fixture_pass(f, HOUR_US - 1);
+	fixture_pass(f, HOUR_US - GRACE_US - 1); /* gone by the lease's end: killed before */
 	fixture_expect(f, "");
 	fixture_pass(f, 1);
 	fixture_expect(f, "KILL 1/0/1\n");
@@ -188,7 +189,7 @@ static void lease_is_renewed_from_the_sending(void **state)
 	fixture_reply(f, 99, 1000 * GW_US_PER_S);
 	fixture_down(f);
 	fixture_expect(f, "heartbeat 2\n");
-	fixture_pass(f, 10 * GW_US_PER_S - 1);
+	fixture_pass(f, 5 * GW_US_PER_S - 1); /* half of so short a lease is the task's */
 	fixture_expect(f, "");
 	fixture_pass(f, 1);
 	fixture_expect(f, "KILL 1/0/1\n");
@@ -208,9 +209,10 @@ static void adopted_lease_goes_on(void **state)
 	fixture_expect(f, "heartbeat 1\nSPAWN 1/0/1\nstatus 1/0/1 RUNNING\n");
 	fixture_spawned(f, id(1), NULL);
 	fixture_begin(f);
-	fixture_pass(f, 20 * GW_US_PER_S - 1);
+	fixture_pass(f, 10 * GW_US_PER_S - 1);
 	fixture_expect(f, "");
-	fixture_pass(f, 1); /* 60 s after the heartbeat answered, by the agent before this one */
+	fixture_pass(f, 1); /* a grace before 60 s after the heartbeat answered, by the agent before
+			       this one */
 	fixture_expect(f, "KILL 1/0/1\n");
 }
 
@@ -251,15 +253,15 @@ static void refuses_starts(void **state)
 			  "absolute path)\n");
 	start.working_directory = program;
 	start.lease_us = 10 * GW_US_PER_S;
-	start.lease_from_us = f->now.mono_us - 10 * GW_US_PER_S;
+	start.lease_from_us = f->now.mono_us - 5 * GW_US_PER_S;
 	fixture_message(f, &body);
-	fixture_expect(f, "status 1/0/1 FAILED_TO_START (the start came after its lease had "
-			  "ended)\n");
+	fixture_expect(f, "status 1/0/1 FAILED_TO_START (the start came when its lease was "
+			  "over)\n");
 	start.lease_from_us = f->now.mono_us + 1;
 	fixture_message(f, &body);
 	fixture_expect(f, "status 1/0/1 FAILED_TO_START (the lease begins after now, by this "
 			  "node's clock)\n");
-	start.lease_from_us = f->now.mono_us - 9 * GW_US_PER_S;
+	start.lease_from_us = f->now.mono_us - 4 * GW_US_PER_S;
 	fixture_message(f, &body);
 	fixture_expect(f, "SPAWN 1/0/1\n");
 	fixture_start(f, fixture_attempt(1, 2), 0);
