@@ -1,6 +1,8 @@
 /* godwit join: a ticket becomes an identity of its region. */
+#include <pwd.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include "proto/cert.h"
 #include "scheduler/ctl/ctl.h"
@@ -18,10 +20,24 @@ static const struct gw_option option[] = {
 		   .offset = offsetof(struct join_options, name),
 		   .min = 1,
 		   .max = GW_NAME_BYTES_MAX,
-		   .help = "your name in the region, where the ticket leaves it open"},
+		   .help = "name in the region, where the ticket leaves it open; your login if "
+			   "absent, for root the host's name"},
 	 .argument = "NAME"},
 	{.value = {.key = NULL}},
 };
+
+/* The name asked for when none is given. False: it cannot be one. */
+static bool default_name(char *ret_name, size_t size)
+{
+	const struct passwd *user = getuid() == 0 ? NULL : getpwuid(getuid());
+
+	if (user)
+		(void)snprintf(ret_name, size, "%s", user->pw_name);
+	else if (gethostname(ret_name, size) < 0)
+		return false;
+	ret_name[size - 1] = '\0';
+	return gw_cert_name_valid(ret_name);
+}
 
 static int say_joined(const struct ctl_options *common, const char *directory)
 {
@@ -48,20 +64,22 @@ static int run(const struct gw_command *command, void *options, int operand_coun
 {
 	const struct join_options *join = options;
 	struct gw_fault fault = {""};
+	char name[GW_NAME_BYTES_MAX + 1];
 	struct gw_ticket ticket;
 	char directory[2000];
 
 	(void)command;
 	(void)operand_count;
-	if (join->name && !gw_cert_name_valid(join->name))
+	if (join->name)
+		(void)snprintf(name, sizeof(name), "%s", join->name);
+	if (join->name ? !gw_cert_name_valid(name) : !default_name(name, sizeof(name)))
 		return ctl_misuse(&join->common,
 				  "--name: a name has letters, digits, \".\", \"-\" and \"_\", "
 				  "beginning with a letter or digit.");
 	if (!ctl_directory(&join->common, directory, sizeof(directory)))
 		return ctl_fail(&join->common, "the path of the configuration folder is too long.");
 	if (gw_ticket_load(operands[0], &ticket, &fault) < 0 ||
-	    gw_join(directory, &ticket, join->name ? join->name : "", join->common.timeout_us,
-		    &fault) < 0)
+	    gw_join(directory, &ticket, name, join->common.timeout_us, &fault) < 0)
 		return ctl_fail(&join->common, "%s", fault.text);
 	return say_joined(&join->common, directory);
 }
