@@ -140,6 +140,7 @@ static void commit_placed(struct scheduler *s, struct job *job, const struct gw_
 		struct task *task = &job->tasks[list[i]->task_index];
 
 		task->sent = false;
+		task->inventory = 0; /* numbers are of one node: the last one's mean nothing here */
 		task->sent_us = s->now.mono_us;
 		task_due(s, task);
 	}
