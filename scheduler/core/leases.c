@@ -35,6 +35,11 @@ static uint64_t max_u64(uint64_t a, uint64_t b)
 	return a > b ? a : b;
 }
 
+static uint64_t min_u64(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
 /* When the attempt may be given up if its node stays silent. */
 static uint64_t give_up_us(const struct scheduler *s, const struct task *task)
 {
@@ -92,7 +97,9 @@ void lease_check(struct scheduler *s, struct node *node)
 		node_update(s, node); /* comes back here */
 	}
 	if (!silent && node->session) {
-		timer_set(s, &node->timer, base_us + s->config.unknown_after_us);
+		timer_set(s, &node->timer,
+			  min_u64(base_us + s->config.unknown_after_us,
+				  node->progress_us + s->config.stall_after_us));
 		return;
 	}
 	next_us = give_up(s, node);
@@ -124,8 +131,21 @@ static void answer(struct scheduler *s, struct node *node, const Godwit__Heartbe
 	node->heartbeat_mono_us = heartbeat->sent_mono_us;
 }
 
+/* The first heartbeat of a session: a start can name, by the node's own clock, when its lease
+ * began. Without that a start held up on its way would be obeyed after the attempt was given up. */
+static void first_heartbeat(struct scheduler *s, struct node *node)
+{
+	for (struct task *task = node->tasks; task; task = task->next) {
+		if (!task->sent)
+			task_due(s, task);
+	}
+	node_update(s, node);
+}
+
 void lease_heartbeat(struct scheduler *s, struct node *node, const Godwit__Heartbeat *heartbeat)
 {
+	bool first = node->heartbeat_mono_us == 0;
+
 	node->heard_us = s->now.mono_us;
 	node->rtt_us = heartbeat->rtt_us;
 	if ((heartbeat->state_sequence <= node->received || node->received > node->received_mark) &&
@@ -135,6 +155,8 @@ void lease_heartbeat(struct scheduler *s, struct node *node, const Godwit__Heart
 	node->received_mark = node->received;
 	node->sent_mark = heartbeat->state_received;
 	answer(s, node, heartbeat);
+	if (first)
+		first_heartbeat(s, node);
 	if (node->silent)
 		lease_check(s, node);
 }

@@ -173,7 +173,7 @@ static enum node_state state_of(const struct scheduler *s, const struct node *no
 			       ? NODE_LOST
 			       : NODE_UNKNOWN;
 	}
-	if (!node->reconciled || !node->info_bytes)
+	if (!node->reconciled || !node->info_bytes || node->heartbeat_mono_us == 0)
 		return NODE_JOINING;
 	return node->draining ? NODE_DRAINING : NODE_UP;
 }
@@ -242,6 +242,7 @@ void node_peer_up(struct scheduler *s, const struct gw_peer *peer, bool resumed)
 		node->sent = 0;
 		node->received_mark = 0;
 		node->sent_mark = 0;
+		node->heartbeat_mono_us = 0; /* may be of another boot, whose clock tells nothing */
 	}
 	node->session = true;
 	node->silent = false;

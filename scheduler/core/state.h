@@ -125,7 +125,8 @@ struct node {
 	uint32_t stray_count;
 	uint64_t heard_us;
 	uint64_t answered_us;       /* when a heartbeat was last answered: leases count from here */
-	uint64_t heartbeat_mono_us; /* that heartbeat's own time, by the agent's clock */
+	uint64_t heartbeat_mono_us; /* that heartbeat's own time, by the agent's clock; 0: none
+				       yet in this session, so nothing is started there */
 	uint32_t rtt_us;
 	uint64_t received; /* state bodies of this session, to compare with what it says it sent */
 	uint64_t sent;

@@ -206,7 +206,7 @@ static void run_due(struct scheduler *s, struct task *task)
 				  kill_reason(task));
 		else
 			task_lost(s, task, "it was ended before it was started");
-	} else if (!task->sent) {
+	} else if (!task->sent && node->heartbeat_mono_us != 0) {
 		start_send(s, task);
 		task->sent = true;
 	}
