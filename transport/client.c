@@ -98,7 +98,8 @@ static void received(void *context, const struct gw_zmessage *message)
 	case GW_LINK_UP:
 		if (was_known && !delivery.resumed) {
 			gw_fault_set(&client->fault,
-				     "the scheduler was restarted meanwhile; ask again");
+				     "the connection was lost before the answer came: whether the "
+				     "request was carried out is not known; ask again");
 			fail(client, -ECONNRESET);
 		}
 		break;

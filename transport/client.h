@@ -33,8 +33,8 @@ struct gw_client *gw_client_close(struct gw_client *client);
 
 /* Sends `request` (its number is set here) and waits for the answer. A lost connection is taken up
  * again meanwhile. 0 with a body that is valid until the next call; -EACCES: refused, with the
- * scheduler's sentence; -ETIMEDOUT; -ECONNRESET: the scheduler restarted, ask again; -EINVAL:
- * too large. */
+ * scheduler's sentence; -ETIMEDOUT; -ECONNRESET: the connection was lost before the answer came;
+ * -EINVAL: too large. */
 int gw_client_call(struct gw_client *client, const Godwit__Body *request, uint64_t limit_us,
 		   const Godwit__Body **ret_reply, struct gw_fault *fault);
 const struct gw_cert *gw_client_cert(const struct gw_client *client);

@@ -152,24 +152,36 @@ static int describe(const struct gw_enrol *enrol, const Godwit__JoinRequest *req
 	return 0;
 }
 
-/* Whether this node or its name is in the way; 1: it is known already, and may have its
- * certificate again. */
-static int check_known(const struct gw_enrol *enrol, const struct gw_cert *cert,
-		       struct gw_fault *fault)
+/* Whether this node or its name is in the way of a token not yet used. 0; -EACCES. */
+static int check_free(const struct gw_enrol *enrol, const struct gw_cert *cert,
+		      struct gw_fault *fault)
 {
 	const struct gw_identity *known = gw_identities_find(enrol->options.identities, cert->node);
 
-	if (known && known->revoked) {
-		gw_fault_set(fault, "this key was revoked; make new keys to join again");
-		return -EACCES;
-	}
 	if (known)
-		return 1;
-	if (gw_identities_find_name(enrol->options.identities, cert->name)) {
+		gw_fault_set(fault, "this key %s; make new keys to join",
+			     known->revoked ? "was revoked" : "has an identity in this region");
+	else if (gw_identities_find_name(enrol->options.identities, cert->name))
 		gw_fault_set(fault, "the name \"%s\" is taken in this region", cert->name);
+	else
+		return 0;
+	return -EACCES;
+}
+
+/* The certificate that this node's use of the token gave; -EACCES: it was revoked since; -ENOENT:
+ * the scheduler ended between using the token up and issuing. */
+static int issued_before(const struct gw_enrol *enrol, struct gw_node_id node,
+			 uint8_t ret_bytes[GW_CERT_BYTES_MAX], size_t *ret_size,
+			 struct gw_fault *fault)
+{
+	const struct gw_identity *known = gw_identities_find(enrol->options.identities, node);
+
+	if (known && known->revoked) {
+		gw_fault_set(fault, "this key was revoked; make new keys to join");
 		return -EACCES;
 	}
-	return 0;
+	return known ? gw_identities_read(enrol->options.identities, node, ret_bytes, ret_size)
+		     : -ENOENT;
 }
 
 /* 0 with the signed certificate; -EACCES: refused with a sentence; other negative errno: disk. */
@@ -181,23 +193,23 @@ static int admit(struct gw_enrol *enrol, const Godwit__JoinRequest *request,
 	struct gw_node_id node = gw_cert_node_id(request->signing_key.data);
 	struct gw_grant grant;
 	struct gw_cert cert;
-	int known;
-	int error = gw_token_look(options->state_directory, request->token.data, node, now->wall_us,
-				  &grant, fault);
+	int used = gw_token_look(options->state_directory, request->token.data, node, now->wall_us,
+				 &grant, fault);
+	int error = used < 0 ? used : describe(enrol, request, &grant, now, &cert, fault);
 
+	if (error < 0)
+		return error;
+	if (used) {
+		error = issued_before(enrol, node, ret_bytes, ret_size, fault);
+		if (error != -ENOENT)
+			return error;
+	}
+	error = check_free(enrol, &cert, fault);
 	if (error == 0)
-		error = describe(enrol, request, &grant, now, &cert, fault);
+		error = gw_token_use(options->state_directory, request->token.data, node,
+				     now->wall_us, &grant, fault);
 	if (error < 0)
 		return error;
-	known = check_known(enrol, &cert, fault);
-	if (known < 0)
-		return known;
-	error = gw_token_use(options->state_directory, request->token.data, node, now->wall_us,
-			     &grant, fault);
-	if (error < 0)
-		return error;
-	if (known)
-		return gw_identities_read(options->identities, node, ret_bytes, ret_size);
 	randombytes_buf(&cert.serial, sizeof(cert.serial));
 	error = gw_cert_issue(&cert, options->keys->signing_secret, ret_bytes, ret_size);
 	CHECK(error == 0); /* the names were checked */

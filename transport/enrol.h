@@ -43,15 +43,15 @@ struct gw_ticket {
 /* Scheduler's machine, offline. 0; negative errno with a sentence. */
 int gw_token_create(const char *state_directory, const struct gw_grant *grant,
 		    uint8_t ret_token[GW_TOKEN_BYTES], struct gw_fault *fault);
-/* Uses the token up for this node and says what it gives. 0, also when this node used it before;
- * -EACCES: unknown, used up by another or expired, with a sentence; other negative errno: disk. */
-int gw_token_use(const char *state_directory, const uint8_t token[GW_TOKEN_BYTES],
-		 struct gw_node_id node, int64_t wall_us, struct gw_grant *ret_grant,
-		 struct gw_fault *fault);
-/* The same without using it up. */
+/* What the token would give this node now. 0; 1: this node has used it; -EACCES: unknown, used up
+ * by another or expired, with a sentence; other negative errno: disk. */
 int gw_token_look(const char *state_directory, const uint8_t token[GW_TOKEN_BYTES],
 		  struct gw_node_id node, int64_t wall_us, struct gw_grant *ret_grant,
 		  struct gw_fault *fault);
+/* Uses it up for this node: of several at once, one gets 0. 0 also when this node has used it. */
+int gw_token_use(const char *state_directory, const uint8_t token[GW_TOKEN_BYTES],
+		 struct gw_node_id node, int64_t wall_us, struct gw_grant *ret_grant,
+		 struct gw_fault *fault);
 /* A ticket is a secret until used: mode 0600, checked when read. */
 int gw_ticket_save(const char *path, const struct gw_ticket *ticket, struct gw_fault *fault);
 int gw_ticket_load(const char *path, struct gw_ticket *ret_ticket, struct gw_fault *fault);

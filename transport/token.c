@@ -3,7 +3,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <sodium.h>
 
@@ -151,13 +150,14 @@ int gw_token_look(const char *state_directory, const uint8_t token[GW_TOKEN_BYTE
 		gw_fault_set(fault, "the token has expired; ask for a new one");
 		return -EACCES;
 	}
-	if (error == -ENOENT)
-		error = read_grant(used, ret_grant, fault);
+	if (error != -ENOENT)
+		return error;
+	error = read_grant(used, ret_grant, fault);
 	if (error == -ENOENT) {
 		gw_fault_set(fault, "the token is unknown or used up; ask for a new one");
 		return -EACCES;
 	}
-	return error;
+	return error < 0 ? error : 1;
 }
 
 int gw_token_use(const char *state_directory, const uint8_t token[GW_TOKEN_BYTES],
@@ -168,15 +168,12 @@ int gw_token_use(const char *state_directory, const uint8_t token[GW_TOKEN_BYTES
 	char used[GW_PATH_BYTES];
 	int error = gw_token_look(state_directory, token, node, wall_us, ret_grant, fault);
 
-	if (error < 0)
-		return error;
+	if (error != 0)
+		return error < 0 ? error : 0;
 	error = token_paths(state_directory, token, &node, path, used);
 	if (error == 0)
 		error = gw_file_rename(path, used);
-	/* Gone: used by this node earlier, or by another one in this moment. */
-	if (error == -ENOENT && access(used, F_OK) == 0)
-		return 0;
-	if (error == -ENOENT) {
+	if (error == -ENOENT) { /* another used it in this moment */
 		gw_fault_set(fault, "the token is used up; ask for a new one");
 		return -EACCES;
 	}

@@ -2,11 +2,7 @@
  * Real sockets with real CURVE on loopback: who gets in, who does not, and that a hostile peer
  * disturbs nobody else. Each refusal is a sentence at the other end or a count at this one.
  */
-#include <arpa/inet.h>
 #include <errno.h>
-#include <netinet/in.h>
-#include <poll.h>
-#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -22,6 +18,7 @@
 
 #include "proto/wire.h"
 #include "tests/unit/transport_fixture.h"
+#include "tests/unit/transport_relay.h"
 #include "transport/clock.h"
 #include "transport/link.h"
 #include "transport/zsock.h"
@@ -398,85 +395,6 @@ static void truncated_messages_are_refused(void **state)
 	test_identity_deinit(&agent);
 }
 
-/* A TCP relay that puts bytes of its own into the stream to the server, once told to. */
-struct relay {
-	int listen_fd;
-	uint16_t server_port;
-	atomic_bool inject;
-	atomic_bool server_closed; /* the server hung up after the injection */
-	atomic_size_t injected;
-};
-
-static int connect_to(uint16_t port)
-{
-	struct sockaddr_in address = {.sin_family = AF_INET,
-				      .sin_port = htons(port),
-				      .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-	int fd = socket(AF_INET, SOCK_STREAM, 0);
-
-	if (fd >= 0 && connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0) {
-		(void)close(fd);
-		return -1;
-	}
-	return fd;
-}
-
-/* False: the stream ended. */
-static bool pass(int from, int to)
-{
-	uint8_t bytes[4096];
-	ssize_t size = recv(from, bytes, sizeof(bytes), 0);
-
-	return size > 0 && send(to, bytes, (size_t)size, MSG_NOSIGNAL) == size;
-}
-
-/* A ZMTP frame header that claims 1 GiB, then as much of it as the server will take. */
-static void flood(struct relay *relay, int server)
-{
-	static const uint8_t header[] = {0x02, 0, 0, 0, 0, 0x40, 0, 0, 0};
-	static uint8_t zeros[64 << 10];
-	const size_t all = 1u << 30;
-
-	if (send(server, header, sizeof(header), MSG_NOSIGNAL) != (ssize_t)sizeof(header))
-		return;
-	while (atomic_load(&relay->injected) < all) {
-		ssize_t size = send(server, zeros, sizeof(zeros), MSG_NOSIGNAL);
-
-		if (size < 0) {
-			atomic_store(&relay->server_closed, true);
-			return;
-		}
-		atomic_fetch_add(&relay->injected, (size_t)size);
-	}
-}
-
-static void *relay_main(void *context)
-{
-	struct relay *relay = context;
-	int client = accept(relay->listen_fd, NULL, NULL);
-	int server = connect_to(relay->server_port);
-	bool alive = client >= 0 && server >= 0;
-
-	while (alive) {
-		struct pollfd fds[] = {{client, POLLIN, 0}, {server, POLLIN, 0}};
-
-		(void)poll(fds, 2, 10);
-		if (fds[0].revents)
-			alive = pass(client, server);
-		if (alive && fds[1].revents)
-			alive = pass(server, client);
-		if (alive && atomic_load(&relay->inject)) {
-			flood(relay, server);
-			alive = false;
-		}
-	}
-	if (client >= 0)
-		(void)close(client);
-	if (server >= 0)
-		(void)close(server);
-	return NULL;
-}
-
 static long peak_kib(void)
 {
 	struct rusage usage;
@@ -489,33 +407,25 @@ static long peak_kib(void)
 static void gibibyte_message_costs_only_its_sender(void **state)
 {
 	struct test_region *region = *state;
-	struct relay relay = {.server_port = gw_host_state_port(region->host)};
-	struct sockaddr_in address = {.sin_family = AF_INET,
-				      .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-	socklen_t size = sizeof(address);
-	struct test_identity agent;
-	struct test_core core;
 	struct gw_region at = region->region;
+	struct test_identity agent;
+	struct test_relay relay;
+	struct test_core core;
 	struct gw_host *host;
-	pthread_t thread;
 	long before_kib;
 
-	relay.listen_fd = socket(AF_INET, SOCK_STREAM, 0);
-	assert_int_equal(bind(relay.listen_fd, (struct sockaddr *)&address, sizeof(address)), 0);
-	assert_int_equal(listen(relay.listen_fd, 1), 0);
-	assert_int_equal(getsockname(relay.listen_fd, (struct sockaddr *)&address, &size), 0);
-	assert_int_equal(pthread_create(&thread, NULL, relay_main, &relay), 0);
+	test_relay_start(&relay, gw_host_state_port(region->host));
 	(void)snprintf(at.state_endpoint, sizeof(at.state_endpoint), "tcp://127.0.0.1:%u",
-		       ntohs(address.sin_port));
+		       relay.port);
 	test_identity_init(region, &agent, "agent", GODWIT__ROLE__ROLE_AGENT, false);
 	host = test_agent_new(region, &agent, &core, &at);
 	assert_true(TEST_UNTIL(region, core.ups == 1 && region->core.ups == 1));
 	before_kib = peak_kib();
-	atomic_store(&relay.inject, true);
+	atomic_store(&relay.flood, true);
 	assert_true(TEST_UNTIL(region, atomic_load(&relay.server_closed)));
-	assert_int_equal(pthread_join(thread, NULL), 0);
-	(void)close(relay.listen_fd);
-	assert_true(atomic_load(&relay.injected) < 64u << 20); /* cut off long before its end */
+	test_relay_stop(&relay);
+	assert_true(atomic_load(&relay.flooded_bytes) <
+		    64u << 20); /* cut off long before its end */
 	assert_true(peak_kib() - before_kib < 32 << 10);
 	assert_serves(region);
 	gw_host_free(host);
@@ -528,14 +438,14 @@ static void gibibyte_claim_by_a_stranger(void **state)
 	static const uint8_t greeting[64] = {0xff, 0, 0, 0,   0,   0,   0,   0,  0,
 					     0x7f, 3, 0, 'C', 'U', 'R', 'V', 'E'};
 	struct test_region *region = *state;
-	struct relay relay = {.server_port = gw_host_state_port(region->host)};
+	struct test_relay flood = {0};
 	long before_kib = peak_kib();
-	int fd = connect_to(relay.server_port);
+	int fd = test_connect_loopback(gw_host_state_port(region->host));
 
 	assert_true(fd >= 0);
 	assert_int_equal(send(fd, greeting, sizeof(greeting), MSG_NOSIGNAL), sizeof(greeting));
-	flood(&relay, fd);
-	assert_true(atomic_load(&relay.server_closed));
+	test_flood(&flood, fd);
+	assert_true(atomic_load(&flood.server_closed));
 	assert_true(peak_kib() - before_kib < 32 << 10);
 	(void)close(fd);
 	assert_serves(region);
