@@ -264,7 +264,7 @@ void job_settle(struct scheduler *s, struct job *job, int64_t wall_us)
 	next = follow(job);
 	CHECK(job_may_follow(job->state, next));
 	if (job->state != next) {
-		job->state = next;
+		job->state = (uint8_t)next;
 		if (job_ended(job))
 			end(s, job, wall_us);
 	}
