@@ -316,6 +316,9 @@ static void take(struct gw_tasks *tasks, const struct gw_keeper_event *told)
 	case GW_KEEPER_HELLO:
 		take_hello(told);
 		return;
+	case GW_KEEPER_NOTED: /* what becomes of it is told unasked */
+		answered(tasks, order_of(tasks, told->request));
+		return;
 	case GW_KEEPER_SPAWNED:
 	case GW_KEEPER_EXITED:
 		take_status(tasks, told);

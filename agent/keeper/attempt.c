@@ -53,12 +53,18 @@ bool gw_attempt_ended(const struct gw_attempt *attempt)
 	       attempt->state != GODWIT__ATTEMPT_STATE__ATTEMPT_RUNNING;
 }
 
+void gw_attempt_untouch(struct gw_attempt *attempt)
+{
+	if (attempt->change)
+		TAILQ_REMOVE(&attempt->set->changes, attempt, changes);
+	attempt->change = 0;
+}
+
 void gw_attempt_touch(struct gw_attempt *attempt)
 {
 	struct gw_attempts *set = attempt->set;
 
-	if (attempt->change)
-		TAILQ_REMOVE(&set->changes, attempt, changes);
+	gw_attempt_untouch(attempt);
 	TAILQ_INSERT_TAIL(&set->changes, attempt, changes);
 	attempt->change = ++set->change_last;
 	if (set->changed)
@@ -89,8 +95,7 @@ void gw_attempt_free(struct gw_attempt *attempt)
 {
 	struct gw_attempts *set = attempt->set;
 
-	if (attempt->change)
-		TAILQ_REMOVE(&set->changes, attempt, changes);
+	gw_attempt_untouch(attempt);
 	gw_loop_cancel(set->loop, &attempt->timer);
 	gw_loop_close(set->loop, &attempt->start_pipe);
 	for (unsigned i = 0; i < 2; i++)

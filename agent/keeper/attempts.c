@@ -228,7 +228,8 @@ static void found_attempt(void *data, const struct gw_attempt_id *id)
 	if (attempt->folder_fd >= 0)
 		(void)close(attempt->folder_fd);
 	attempt->folder_fd = -1;
-	gw_attempt_touch(attempt);
+	if (!attempt->acknowledged_order)
+		gw_attempt_touch(attempt);
 }
 
 static void found_group(void *data, const char *name)
@@ -470,6 +471,8 @@ int gw_attempts_acknowledge(struct gw_attempts *set, const struct gw_attempt_id 
 	attempt->folder_fd = -1;
 	if (result)
 		attempt->acknowledged_order = 0;
+	else
+		gw_attempt_untouch(attempt);
 	return result;
 }
 

@@ -44,7 +44,7 @@ struct gw_attempt {
 	struct gw_attempt_id id; /* first: the key of the table */
 	Godwit__AttemptState state;
 	TAILQ_ENTRY(gw_attempt) changes;
-	uint64_t change; /* number of its last change */
+	uint64_t change; /* number of its last change; 0: not in the list */
 	struct gw_attempts *set;
 
 	pid_t pid;
@@ -87,7 +87,7 @@ struct gw_attempts {
 	struct gw_pump pump;
 	struct gw_table attempts;
 	struct gw_table fences;
-	struct gw_attempt_list changes; /* oldest change first */
+	struct gw_attempt_list changes; /* of those not acknowledged; oldest change first */
 	uint64_t change_last;
 	uint64_t order_last;     /* of acknowledgements and fences */
 	uint64_t kept_bytes_max; /* of ended attempts' output, all together */
@@ -154,6 +154,8 @@ void gw_attempt_note_error(struct gw_attempt *attempt, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 /* Puts the attempt at the end of the list of changes and tells. */
 void gw_attempt_touch(struct gw_attempt *attempt);
+/* Takes it out of the list: it was acknowledged, and is told only when asked for. */
+void gw_attempt_untouch(struct gw_attempt *attempt);
 /* Forgets acknowledged attempts, oldest first, while ended ones keep more output than allowed. */
 void gw_attempts_trim(struct gw_attempts *set);
 bool gw_attempt_ended(const struct gw_attempt *attempt);

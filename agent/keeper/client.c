@@ -301,8 +301,13 @@ static bool take_status(const Godwit__KeeperStatus *status, struct gw_keeper_eve
 	event->error = task->error && *task->error ? task->error : NULL;
 	switch (task->state) {
 	case GODWIT__ATTEMPT_STATE__ATTEMPT_STARTING:
+		if (event->request)
+			event->kind = GW_KEEPER_NOTED;
 		return true;
 	case GODWIT__ATTEMPT_STATE__ATTEMPT_RUNNING:
+		event->kind = GW_KEEPER_SPAWNED;
+		event->error = NULL; /* whatever is noted there, it runs */
+		return true;
 	case GODWIT__ATTEMPT_STATE__ATTEMPT_FAILED_TO_START:
 		event->kind = GW_KEEPER_SPAWNED;
 		return true;

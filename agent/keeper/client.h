@@ -69,11 +69,15 @@ int gw_keeper_read(struct gw_keeper_client *client, uint64_t request,
 /* The exit is noted durably here. With `forget` (the FORGET effect) everything of it goes. */
 int gw_keeper_acknowledge(struct gw_keeper_client *client, uint64_t request,
 			  const struct gw_attempt_id *attempt, bool forget);
-/* Asks for the state of all attempts, running ones with their usage so far: telemetry. */
+/* Asks for the state of all attempts that were not acknowledged, running ones with their usage so
+ * far: telemetry. Answered by an event each, then LISTED, all with `request`; changes meanwhile are
+ * told unasked beside it. */
 int gw_keeper_list(struct gw_keeper_client *client, uint64_t request);
 
 enum gw_keeper_event_kind {
 	GW_KEEPER_NONE,    /* nothing more now */
+	GW_KEEPER_NOTED,   /* answer to a spawn or kill of an attempt that is just being started:
+			      SPAWNED follows, unasked */
 	GW_KEEPER_HELLO,   /* the keeper speaks our protocol */
 	GW_KEEPER_SPAWNED, /* an attempt runs, or could not be started (then `error`) */
 	GW_KEEPER_EXITED,  /* ended, lost, or a tombstone: see status->task->state */
@@ -95,7 +99,7 @@ struct gw_keeper_event {
 };
 
 /* Sends what waits, then gives the next event; ret_event->kind is GW_KEEPER_NONE when there is
- * none. An attempt whose program is about to run (STARTING) is not told until it runs. */
+ * none. */
 void gw_keeper_client_next(struct gw_keeper_client *client, struct gw_keeper_event *ret_event);
 
 #endif

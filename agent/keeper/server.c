@@ -131,8 +131,8 @@ static void say_listed(struct gw_server_client *client, uint64_t request)
 	say(client, &message);
 }
 
-/* The next attempt that the client was not told of in its present state. */
-static const struct gw_attempt *next_change(const struct gw_server_client *client)
+/* The next attempt whose last change came after `change`. */
+static const struct gw_attempt *next_change(const struct gw_server_client *client, uint64_t change)
 {
 	const struct gw_attempt_list *changes = &client->server->attempts->changes;
 	const struct gw_attempt *found = NULL;
@@ -140,11 +140,26 @@ static const struct gw_attempt *next_change(const struct gw_server_client *clien
 
 	TAILQ_FOREACH_REVERSE(attempt, changes, gw_attempt_list, changes)
 	{
-		if (attempt->change <= client->change)
+		if (attempt->change <= change)
 			break;
 		found = attempt;
 	}
 	return found;
+}
+
+/* One step of a list. It is beside the changes, which are told as ever: nobody has to find an exit
+ * in the answer to a question about usage. */
+static void say_list(struct gw_server_client *client)
+{
+	const struct gw_attempt *attempt = next_change(client, client->list_change);
+
+	if (attempt) {
+		client->list_change = attempt->change;
+		say_attempt(client, client->list_request, attempt, true);
+		return;
+	}
+	client->listing = false;
+	say_listed(client, client->list_request);
 }
 
 /* --- reads --- */
@@ -301,9 +316,10 @@ static void handle_hello(struct gw_server_client *client, const struct gw_reques
 		return;
 	}
 	client->version = highest;
-	client->change = 0;
-	client->listing = true;
+	client->change = 0; /* all that is known is told as a change, then LISTED */
+	client->list_change = attempts->change_last;
 	client->list_request = request->request;
+	client->listing = true;
 	gw_cgroup_describe(&attempts->cgroup, &notes);
 	hello.version_min = GW_KEEPER_VERSION_MIN;
 	hello.version_max = GW_KEEPER_VERSION_MAX;
@@ -397,9 +413,9 @@ static void handle(struct gw_server_client *client, const struct gw_request *req
 		handle_acknowledge(client, request);
 		break;
 	case GW_REQUEST_LIST:
-		client->change = 0;
-		client->listing = true;
+		client->list_change = 0;
 		client->list_request = request->request;
+		client->listing = true;
 		break;
 	}
 }
@@ -442,23 +458,19 @@ static void flush(struct gw_server_client *client)
 		watch(client);
 	}
 	while (client->version && !client->pending && !client->broken) {
-		const struct gw_attempt *attempt = next_change(client);
-		struct gw_server_waiter *waiter;
+		const struct gw_attempt *attempt = next_change(client, client->change);
+		struct gw_server_waiter *waiter = due_waiter(client);
 
 		if (attempt) {
 			client->change = attempt->change;
-			say_attempt(client, 0, attempt, client->listing);
-			continue;
-		}
-		if (client->listing) {
-			client->listing = false;
-			say_listed(client, client->list_request);
-			continue;
-		}
-		waiter = due_waiter(client);
-		if (!waiter)
+			say_attempt(client, 0, attempt, false);
+		} else if (client->listing) {
+			say_list(client);
+		} else if (waiter) {
+			answer_waiter(waiter);
+		} else {
 			return;
-		answer_waiter(waiter);
+		}
 	}
 }
 

@@ -21,8 +21,9 @@ struct gw_server_client {
 	bool broken;      /* to be closed at its next turn */
 	bool listing;     /* every attempt is being told, then LISTED */
 	uint64_t list_request;
-	uint64_t change;  /* told up to this change */
-	uint8_t *pending; /* [pending_size] an answer that the socket did not take yet */
+	uint64_t list_change; /* the list has come up to this change */
+	uint64_t change;      /* changes up to this one were told */
+	uint8_t *pending;     /* [pending_size] an answer that the socket did not take yet */
 	size_t pending_size;
 };
 

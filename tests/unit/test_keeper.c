@@ -290,6 +290,7 @@ static void tells_usage_so_far(void **state)
 		assert_int_equal(gw_keeper_list(f->client, ++f->request), 0);
 		fixture_wait_for(f, GW_KEEPER_SPAWNED, id);
 	} while (f->cpu_us == 0 || f->output_bytes == 0);
+	assert_int_equal(f->answered, f->request);
 	assert_int_equal(f->output_bytes, 6);
 	assert_true(f->wall_us > 0);
 	fixture_wait(f, GW_KEEPER_LISTED);

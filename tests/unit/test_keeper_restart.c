@@ -84,6 +84,19 @@ static void outlives_its_agent(void **state)
 	assert_string_equal(text, "before\nafter\n");
 }
 
+/* A connection that hears of no attempt before the end of the list. */
+static void check_nothing_told(struct fixture *f)
+{
+	struct gw_keeper_event event;
+
+	assert_int_equal(gw_keeper_client_connect(f->client, f->socket), 0);
+	do {
+		gw_keeper_client_next(f->client, &event);
+		assert_int_not_equal(event.kind, GW_KEEPER_EXITED);
+		assert_int_not_equal(event.kind, GW_KEEPER_CLOSED);
+	} while (event.kind != GW_KEEPER_LISTED);
+}
+
 static void tells_an_exit_until_it_is_acknowledged(void **state)
 {
 	struct fixture *f = *state;
@@ -107,6 +120,12 @@ static void tells_an_exit_until_it_is_acknowledged(void **state)
 	fixture_wait(f, GW_KEEPER_LISTED);
 	assert_int_equal(gw_keeper_acknowledge(f->client, ++f->request, &id, false), 0);
 	fixture_wait_for(f, GW_KEEPER_EXITED, id);
+	check_nothing_told(f);
+	fixture_kill9(f);
+	fixture_start(f);
+	check_nothing_told(f);
+	fixture_read(f, id, 1, 0, 0); /* yet its output is there */
+	assert_true(f->end);
 	assert_int_equal(gw_keeper_acknowledge(f->client, ++f->request, &id, true), 0);
 	fixture_wait(f, GW_KEEPER_LISTED);
 	assert_int_equal(f->answered, f->request);
