@@ -10,6 +10,7 @@
 
 #include "agent/core/check.h"
 #include "bench/sim/grid.h"
+#include "bench/sim/transcript.h"
 #include "proto/base/check.h"
 #include "proto/wire.h"
 #include "scheduler/core/check.h"
@@ -103,20 +104,24 @@ static void read_placed(struct sim_check *check, const Godwit__TaskPlaced *place
 		const Godwit__TaskPlaced__Placed *place = placed->tasks[i];
 		struct sim_task *task = need_task(check, id, place->task_index);
 
-		if (place->attempt <= task->attempt_placed)
+		struct gw_node_id node;
+
+		if (!gw_wire_read_id(place->node, &node.id) || !sim_grid_agent(check->grid, node))
+			sim_world_fail(world, "a task is placed on a node that does not exist");
+		/* The same attempt on the same node: it was given up, and found alive after all. */
+		if (place->attempt < task->attempt_placed ||
+		    (place->attempt == task->attempt_placed &&
+		     !gw_id_equal(node.id, task->node.id)))
 			sim_world_fail(world,
 				       "attempt %" PRIu32 " of a task is placed after attempt "
 				       "%" PRIu32,
 				       place->attempt, task->attempt_placed);
+		task->node = node;
 		task->attempt_placed = place->attempt;
-		if (!gw_wire_read_id(place->node, &task->node.id) ||
-		    !sim_grid_agent(check->grid, task->node))
-			sim_world_fail(world, "a task is placed on a node that does not exist");
 	}
 }
 
-/* Reads what became durable since the last time. */
-static void read_journal(struct sim_check *check)
+void sim_check_journal(struct sim_check *check)
 {
 	const struct sim_journal *journal = &check->grid->scheduler.journal;
 
@@ -132,6 +137,7 @@ static void read_journal(struct sim_check *check)
 			sim_world_fail(&check->grid->world, "record %" PRIu32 " is no record", i);
 			return;
 		}
+		sim_say_record(&check->grid->world, record);
 		if (record->kind_case == GODWIT__RECORD__KIND_JOB_ACCEPTED)
 			read_accepted(check, record->job_accepted);
 		else if (record->kind_case == GODWIT__RECORD__KIND_TASK_PLACED)
@@ -168,7 +174,7 @@ void sim_check_began(struct sim_keeper *keeper, const struct sim_attempt *attemp
 	struct sim_task *task;
 	char text[GW_ID_TEXT_BYTES + 24];
 
-	read_journal(check);
+	sim_check_journal(check);
 	check->began_count++;
 	sim_format_attempt(&id, text);
 	sim_trace(world, id.attempt);
@@ -224,7 +230,7 @@ void sim_check_reply(struct sim_check *check, const uint8_t *bytes, size_t size)
 	if (!body || body->kind_case != GODWIT__BODY__KIND_SUBMIT_REPLY ||
 	    !gw_wire_read_id(body->submit_reply->job, &id.id))
 		return;
-	read_journal(check);
+	sim_check_journal(check);
 	if (!gw_table_find(&check->jobs, &id))
 		sim_world_fail(&check->grid->world, "a job is acknowledged before it is durable");
 }
@@ -245,7 +251,7 @@ void sim_check_scan(struct sim_check *check)
 	char text[GW_CHECK_TEXT_BYTES];
 
 	check->scan_count++;
-	read_journal(check);
+	sim_check_journal(check);
 	if (grid->scheduler.node && !gw_scheduler_check(grid->scheduler.node, text))
 		sim_world_fail(&grid->world, "scheduler: %s", text);
 	sim_host_check_replay(&grid->scheduler);
@@ -279,7 +285,7 @@ void sim_check_rest(struct sim_check *check)
 {
 	struct sim_grid *grid = check->grid;
 	struct gw_scheduler_counts counts;
-	char text[256];
+	char text[400];
 	const char *undone = sim_client_undone(&grid->client, text, sizeof(text));
 
 	sim_check_scan(check);

@@ -49,6 +49,8 @@ struct sim_check {
 void sim_check_init(struct sim_check *check, struct sim_grid *grid);
 void sim_check_deinit(struct sim_check *check);
 
+/* Reads what became durable since the last time. */
+void sim_check_journal(struct sim_check *check);
 /* Of a keeper: a process began or ended. */
 void sim_check_began(struct sim_keeper *keeper, const struct sim_attempt *attempt);
 void sim_check_ended(struct sim_keeper *keeper, const struct sim_attempt *attempt);

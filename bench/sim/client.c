@@ -353,6 +353,8 @@ static void take_submit(struct sim_client *client, struct sim_order *order,
 	order->acknowledged = true;
 }
 
+static const char *const ends[] = {"succeeded", "failed", "cancelled", NULL};
+
 static bool text_is_one_of(const char *text, const char *const *list)
 {
 	for (; *list; list++) {
@@ -381,9 +383,27 @@ static void check_end(struct sim_client *client, const struct sim_order *order,
 			       info->task_index, order->number, info->state, info->error);
 }
 
+/* What is said of a job that does not end, for the sentence of a fault. */
+static void note_told(struct sim_order *order, const Godwit__JobInfo *job)
+{
+	char id[GW_ID_TEXT_BYTES];
+
+	gw_id_format(order->id.id, id);
+	(void)snprintf(order->told, sizeof(order->told), "%s %s%s%s", id, job->state,
+		       job->wait_reason[0] ? ": " : "", job->wait_reason); /* cut is fine */
+	for (size_t i = 0; i < job->n_tasks; i++) {
+		const Godwit__TaskInfo *info = job->tasks[i];
+		size_t size = strlen(order->told);
+
+		if (!text_is_one_of(info->state, ends))
+			(void)snprintf(order->told + size, sizeof(order->told) - size,
+				       ", #%" PRIu32 ".%" PRIu32 " %s on %s", info->task_index,
+				       info->attempt, info->state, info->node_name);
+	}
+}
+
 static void take_job(struct sim_client *client, struct sim_order *order, const Godwit__JobInfo *job)
 {
-	static const char *const ends[] = {"succeeded", "failed", "cancelled", NULL};
 	struct sim_world *world = &client->grid->world;
 	bool ended = text_is_one_of(job->state, ends);
 
@@ -406,6 +426,8 @@ static void take_job(struct sim_client *client, struct sim_order *order, const G
 			check_end(client, order, info);
 	}
 	order->ended = ended;
+	if (!ended)
+		note_told(order, job);
 }
 
 static void take_log(struct sim_client *client, struct sim_order *order,
@@ -496,8 +518,12 @@ const char *sim_client_undone(const struct sim_client *client, char *ret_text, s
 
 		if (order->refused || order->ended)
 			continue;
-		(void)snprintf(ret_text, size, "job-%" PRIu32 " %s", order->number,
-			       order->acknowledged ? "has not ended" : "was never acknowledged");
+		if (order->acknowledged)
+			(void)snprintf(ret_text, size, "job-%" PRIu32 " has not ended, it is %s",
+				       order->number, order->told);
+		else
+			(void)snprintf(ret_text, size, "job-%" PRIu32 " was never acknowledged",
+				       order->number);
 		return ret_text;
 	}
 	return NULL;

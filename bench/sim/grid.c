@@ -10,11 +10,13 @@
 
 #include "proto/base/check.h"
 #include "proto/wire.h"
+#include "scheduler/core/check.h"
 #include "scheduler/core/scheduler.h"
 #include "scheduler/place/plan.h"
 
 #define SAMPLE_US (10 * GW_US_PER_S)
 #define SCAN_US (5 * GW_US_PER_S)
+#define MEMORY_SAVE_US (60 * GW_US_PER_S)
 #define US_PER_KM 5u /* one way, in glass */
 #define LOCAL_US 50u /* inside a site */
 #define WALL_US 1800000000000000ll
@@ -87,18 +89,26 @@ static void agent_started(struct sim_host *host)
 	sim_session_dial(&agent->session);
 }
 
-/* The term at once, the rest once a minute: see struct gw_agent_memory. */
+/* Is what the agent remembers to be written to its disk now? As the daemon decides it. */
+static bool memory_due(const struct gw_agent_memory *now, const struct gw_agent_memory *stored)
+{
+	uint64_t old_us = MEMORY_SAVE_US;
+
+	if (now->lease_us > 0 && now->lease_us / 4 < old_us)
+		old_us = now->lease_us / 4;
+	if (now->term != stored->term || now->lease_us != stored->lease_us)
+		return true;
+	return now->lease_us > 0 && now->renewed_us - stored->renewed_us >= old_us;
+}
+
 static void agent_stepped(struct sim_host *host, const struct gw_event *event)
 {
 	struct sim_agent *agent = host->owner;
 	struct gw_agent_memory memory = gw_agent_memory(host->node);
 
 	(void)event;
-	if (memory.term != agent->stored.term ||
-	    host->world->now_us >= agent->stored_us + 60 * GW_US_PER_S) {
+	if (memory_due(&memory, &agent->stored))
 		agent->stored = memory;
-		agent->stored_us = host->world->now_us;
-	}
 	sim_check_agent(&agent->grid->check, host);
 }
 
@@ -337,8 +347,10 @@ static void scheduler_started(struct sim_host *host)
 
 static void scheduler_stepped(struct sim_host *host, const struct gw_event *event)
 {
-	(void)host;
-	(void)event;
+	struct sim_grid *grid = host->owner;
+
+	if (event->kind == GW_EVENT_DURABLE)
+		sim_check_journal(&grid->check);
 }
 
 static void planned(struct sim_timer *timer)
@@ -597,6 +609,13 @@ struct sim_grid *sim_grid_free(struct sim_grid *grid)
 /* Nothing is left to happen but the daemons' own rhythm. */
 static bool at_rest(const struct sim_grid *grid)
 {
+	struct gw_scheduler_counts counts;
+
+	if (!grid->scheduler.node)
+		return false;
+	gw_scheduler_count(grid->scheduler.node, &counts);
+	if (counts.nodes_up != grid->agent_count)
+		return false;
 	for (uint32_t i = 0; i < grid->agent_count; i++) {
 		if (grid->agents[i].keeper.attempts.count > 0)
 			return false;

@@ -37,8 +37,7 @@ struct sim_agent {
 	uint32_t number;
 	bool rebooting;
 	struct gw_agent_memory stored; /* on its disk */
-	uint64_t stored_us;
-	uint64_t info_version; /* NodeInfo is told when the process or the boot is new */
+	uint64_t info_version;         /* NodeInfo is told when the process or the boot is new */
 	struct sim_timer revive;
 	struct sim_timer sample;
 	struct sim_timer observe;

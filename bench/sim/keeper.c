@@ -192,19 +192,19 @@ static void end(struct sim_attempt *attempt, Godwit__AttemptState state, uint32_
 		report_soon(attempt);
 }
 
+/* TERM, and KILL after the grace. Said again it may only come sooner. */
 static void term(struct sim_attempt *attempt)
 {
 	struct sim_world *world = attempt->keeper->host->world;
 	uint64_t end_us = world->now_us + sim_between(world, 0, TERM_US_MAX);
+	uint64_t kill_us = world->now_us + attempt->grace_us;
 
-	if (attempt->signal != 0)
-		return;
-	if (!attempt->stubborn &&
-	    (attempt->life.item.position == 0 || end_us < attempt->life.item.at_us)) {
+	if (!attempt->stubborn && attempt->signal == 0 && end_us < attempt->life.item.at_us) {
 		attempt->signal = 15;
 		sim_timer_set(world, &attempt->life, end_us);
 	}
-	sim_timer_set(world, &attempt->kill, world->now_us + attempt->grace_us);
+	if (attempt->kill.item.position == 0 || kill_us < attempt->kill.item.at_us)
+		sim_timer_set(world, &attempt->kill, kill_us);
 }
 
 /* Began to run, or came to its own end. */

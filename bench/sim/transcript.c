@@ -4,11 +4,11 @@
 #include <stdio.h>
 #include <string.h>
 
-static const char *kind_name(const Godwit__Body *body)
+static const char *kind_name(const ProtobufCMessageDescriptor *descriptor, int kind)
 {
-	for (unsigned i = 0; i < godwit__body__descriptor.n_fields; i++) {
-		if (godwit__body__descriptor.fields[i].id == (uint32_t)body->kind_case)
-			return godwit__body__descriptor.fields[i].name;
+	for (unsigned i = 0; i < descriptor->n_fields; i++) {
+		if (descriptor->fields[i].id == (uint32_t)kind)
+			return descriptor->fields[i].name;
 	}
 	return "nothing";
 }
@@ -65,5 +65,44 @@ void sim_say_body(struct sim_world *world, const char *who, const char *arrow, c
 	    body->kind_case == GODWIT__BODY__KIND_HEARTBEAT_REPLY)
 		return;
 	detail(body, text, sizeof(text));
-	sim_transcribe(world, who, "%s %s %s%s", arrow, other, kind_name(body), text);
+	sim_transcribe(world, who, "%s %s %s%s", arrow, other,
+		       kind_name(&godwit__body__descriptor, (int)body->kind_case), text);
+}
+
+static void placed_detail(const Godwit__TaskPlaced *placed, char *ret_text, size_t size)
+{
+	for (size_t i = 0; i < placed->n_tasks; i++) {
+		const Godwit__TaskPlaced__Placed *place = placed->tasks[i];
+		size_t used = strlen(ret_text);
+		struct gw_id node = {{0}};
+
+		(void)gw_wire_read_id(place->node, &node); /* zero: none */
+		(void)snprintf(ret_text + used, size - used, " %u#%u on node %llu",
+			       place->task_index, place->attempt,
+			       (unsigned long long)gw_id_counter(node));
+	}
+}
+
+void sim_say_record(struct sim_world *world, const Godwit__Record *record)
+{
+	static const char *const changes[] = {"none", "started", "ended", "lost"};
+	struct gw_attempt_id attempt;
+	struct gw_id job;
+	char text[512] = "";
+
+	if (!world->transcript)
+		return;
+	if (record->kind_case == GODWIT__RECORD__KIND_TASK_PLACED &&
+	    gw_wire_read_id(record->task_placed->job, &job)) {
+		gw_id_format(job, text);
+		placed_detail(record->task_placed, text, sizeof(text));
+	} else if (record->kind_case == GODWIT__RECORD__KIND_TASK_CHANGED &&
+		   gw_wire_read_attempt(record->task_changed->attempt, &attempt)) {
+		sim_format_attempt(&attempt, text);
+		(void)snprintf(text + strlen(text), sizeof(text) - strlen(text), " %s %s",
+			       changes[record->task_changed->change % 4],
+			       record->task_changed->error);
+	}
+	sim_transcribe(world, "journal", "%s %s",
+		       kind_name(&godwit__record__descriptor, (int)record->kind_case), text);
 }

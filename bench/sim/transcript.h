@@ -9,4 +9,7 @@
 void sim_say_body(struct sim_world *world, const char *who, const char *arrow, const char *other,
 		  const Godwit__Body *body);
 
+/* "scheduler journal task_placed 0.1.1: 0#1 on s1n1 ..." */
+void sim_say_record(struct sim_world *world, const Godwit__Record *record);
+
 #endif

@@ -91,6 +91,27 @@ static void test_link_lost(void **state)
 	run_seeds("link-lost-30s");
 }
 
+/* A task moves to another node only when its run on the first is over, whatever breaks. */
+static void test_leases(void **state)
+{
+	struct sim_scenario scenario = read_scenario("lease-ends");
+	uint64_t again = 0;
+
+	(void)state;
+	for (uint64_t seed = 1; seed <= SEEDS; seed++)
+		again += run_good(&scenario, seed).again;
+	assert_true(again > SEEDS); /* leases did end */
+}
+
+static void test_mixed(void **state)
+{
+	struct sim_scenario scenario = read_scenario("mixed");
+
+	(void)state;
+	for (uint64_t seed = 1; seed <= SEEDS / 2; seed++)
+		(void)run_good(&scenario, seed);
+}
+
 static void test_hundred_sites(void **state)
 {
 	struct sim_scenario scenario = read_scenario("hundred-sites");
@@ -112,9 +133,9 @@ static void test_planted_bugs(void **state)
 		const char *sentence;
 	} planted[] = {
 		{SIM_BUG_EARLY_EFFECTS, "mixed", "durable"},
-		{SIM_BUG_KEEPER_FORGETS, "agent-killed", ""},
-		{SIM_BUG_KEEPER_REVIVES, "mixed", ""},
-		{SIM_BUG_SLOW_CLOCK, "mixed", "still runs"},
+		{SIM_BUG_KEEPER_FORGETS, "agent-killed", "of the same task still runs"},
+		{SIM_BUG_KEEPER_REVIVES, "mixed", "of the same task still runs"},
+		{SIM_BUG_SLOW_CLOCK, "lease-ends", "still runs"},
 		{SIM_BUG_JOURNAL_HOLE, "mixed", "replay"},
 	};
 
@@ -196,6 +217,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_same_seed_same_hash),
 		cmocka_unit_test(test_agent_killed),
 		cmocka_unit_test(test_link_lost),
+		cmocka_unit_test(test_leases),
+		cmocka_unit_test(test_mixed),
 		cmocka_unit_test(test_hundred_sites),
 		cmocka_unit_test(test_planted_bugs),
 		cmocka_unit_test(test_golden),
