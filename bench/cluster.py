@@ -16,15 +16,18 @@ import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-BUILD = ROOT / "build"
-LAB = BUILD / "bench/wan/godwit-lab"
-SCHEDULER = BUILD / "scheduler/godwit-scheduler"
-AGENT = BUILD / "agent/godwit-agent"
-KEEPER = BUILD / "agent/keeper/godwit-keeper"
-CTL = BUILD / "scheduler/ctl/godwit"
-STAGE = BUILD / "bench/loss/godwit-stage"
-LOSS = BUILD / "bench/loss/godwit-loss"
 
+
+def use_build(folder):
+    """Takes the programs from this build folder; ./build unless told otherwise."""
+    programs = {"LAB": "bench/wan/godwit-lab", "SCHEDULER": "scheduler/godwit-scheduler",
+                "AGENT": "agent/godwit-agent", "KEEPER": "agent/keeper/godwit-keeper",
+                "CTL": "scheduler/ctl/godwit", "STAGE": "bench/loss/godwit-stage",
+                "LOSS": "bench/loss/godwit-loss"}
+    globals().update({name: folder / path for name, path in programs.items()})
+
+
+use_build(ROOT / "build")
 PORT = 7100
 NO_RIGHT = 77  # godwit-lab's exit code without the right to make namespaces
 
@@ -134,20 +137,24 @@ class Cluster:
         run([SCHEDULER, "init", "--state", state, "--region", "lab"])
         self.spawn("scheduler", self.on(first) + [SCHEDULER, "run", "--state", state, "--listen",
                                                   self.hosts[first][1], "--port", PORT])
-        for i, (host, (site, address)) in enumerate(self.hosts.items()):
+        for host, (site, _address) in self.hosts.items():
             folder = self.folder / host
             self.ticket(state, folder, first, "--role", "agent", "--site", site, "--name", host)
-            run(self.on(host) + [CTL, "join", "--config", folder, self.folder / f"{host}.ticket"])
-            ports = 20000 + (0 if self.namespaces else 1000 * i)
-            self.spawn(f"agent-{host}", self.on(host) + [
-                AGENT, "run", "--state", folder, "--data-address", address,
-                "--ports", f"{ports}-{ports + 99}", "--probe-port",
-                862 if self.namespaces else 8620 + i, "--keeper", KEEPER])
+            run(self.on(host) + [AGENT, "join", "--state", folder, self.folder / f"{host}.ticket"])
+            self.start_agent(host)
         self.user = self.folder / "user"
         self.ticket(state, self.user, first, "--role", "user", "--name", "bench")
         run(self.on(first) + [CTL, "join", "--config", self.user, self.folder / "user.ticket"])
         self.first = first
         wait_for("all agents to be up", self.all_up, 60)
+
+    def start_agent(self, host):
+        place = list(self.hosts).index(host)
+        ports = 20000 + (0 if self.namespaces else 1000 * place)
+        self.spawn(f"agent-{host}", self.on(host) + [
+            AGENT, "run", "--state", self.folder / host, "--data-address", self.hosts[host][1],
+            "--ports", f"{ports}-{ports + 99}", "--probe-port",
+            862 if self.namespaces else 8620 + place, "--keeper", KEEPER])
 
     def ticket(self, state, folder, first, *options):
         run([SCHEDULER, "token", "--state", state, "--listen", self.hosts[first][1], "--port", PORT,
