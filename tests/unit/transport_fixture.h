@@ -78,7 +78,7 @@ struct gw_host *test_agent_new(struct test_region *region, const struct test_ide
 
 /* Drives the reactor until the condition holds; false: DEADLINE_US have passed. */
 #define TEST_UNTIL(region, condition)                                                              \
-	({                                                                                         \
+	__extension__({                                                                            \
 		uint64_t until_us_ = gw_reactor_now((region)->reactor).mono_us + DEADLINE_US;      \
 		bool held_ = false;                                                                \
 		while (!(held_ = (condition)) &&                                                   \
