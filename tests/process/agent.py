@@ -1,0 +1,182 @@
+"""godwit-agent with real processes: `agent.py TEST`.
+
+Each test brings up a region on the loopback. Nothing sleeps: tasks wait for files, tests for
+conditions with a deadline.
+"""
+
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "support"))
+from region import AGENT, Failed, Region, wait_for  # noqa: E402
+
+
+def expect(what, found, expected):
+    if found != expected:
+        raise Failed(f"{what}: expected {expected!r}, found {found!r}")
+
+
+def waiting_task(region, last_words):
+    """A task that writes its pid, waits for a file and ends with `last_words`; id and files."""
+    started, go = region.folder / "started", region.folder / "go"
+    job = region.submit(f"echo $$ >>{started}; until [ -e {go} ]; do sleep 0.05; done; {last_words}")
+    wait_for("the task to start", started.exists)
+    return job, started, go
+
+
+def alive(pid):
+    try:
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def pids(started):
+    return [int(word) for word in started.read_text().split()]
+
+
+def kill_hard(region, name):
+    process = region.processes[f"agent-{name}"]
+    process.kill()
+    process.wait()
+
+
+def expect_one_run(region, job, started, exit_code):
+    info = region.wait_state(job, "succeeded", "failed")
+    expect("runs of the task", len(pids(started)), 1)
+    expect("exit code", info["tasks"][0]["exit_code"], exit_code)
+    expect("attempt", info["tasks"][0]["attempt"], 1)
+
+
+def killed_mid_task(region):
+    """kill -9 of the agent under a running task: found again, neither lost nor run twice."""
+    job, started, go = waiting_task(region, "echo done; exit 5")
+    region.wait_state(job, "running")
+    kill_hard(region, "n1")
+    expect("the task lives", alive(pids(started)[0]), True)
+    region.start_agent("n1")
+    region.wait_up("n1")
+    expect("the task lives", alive(pids(started)[0]), True)
+    go.touch()
+    expect_one_run(region, job, started, 5)
+
+
+def ended_without_agent(region):
+    """The task ends while there is no agent: its status is told by the next one."""
+    job, started, go = waiting_task(region, "exit 6")
+    region.wait_state(job, "running")
+    kill_hard(region, "n1")
+    go.touch()
+    wait_for("the task to end", lambda: not alive(pids(started)[0]))
+    region.start_agent("n1")
+    expect_one_run(region, job, started, 6)
+
+
+def killed_again_and_again(region):
+    """Ten deaths of the agent, at whatever moment they come."""
+    job, started, go = waiting_task(region, "exit 7")
+    for _ in range(10):
+        kill_hard(region, "n1")
+        region.start_agent("n1")
+    go.touch()
+    region.wait_up("n1")
+    expect_one_run(region, job, started, 7)
+
+
+def stopped_in_order(region):
+    """SIGTERM ends the agent, says so to the scheduler, and leaves the task running."""
+    job, started, go = waiting_task(region, "exit 0")
+    process = region.processes["agent-n1"]
+    process.terminate()
+    expect("exit code", process.wait(10), 0)
+    wait_for("the node to be draining", lambda: region.godwit("sites")["nodes"][0].get("draining") or
+             "draining" in region.godwit("sites")["nodes"][0]["state"])
+    expect("the task lives", alive(pids(started)[0]), True)
+    region.start_agent("n1")
+    region.wait_up("n1")
+    go.touch()
+    expect_one_run(region, job, started, 0)
+
+
+def cancelled_without_agent(region):
+    """A cancel that comes while the agent is away is carried out by the next one."""
+    job, started, _go = waiting_task(region, "exit 0")
+    region.wait_state(job, "running")
+    kill_hard(region, "n1")
+    region.godwit("cancel", job)
+    expect("the task lives", alive(pids(started)[0]), True)
+    region.start_agent("n1")
+    region.wait_state(job, "cancelled")
+    wait_for("the task to end", lambda: not alive(pids(started)[0]))
+    expect("runs of the task", len(pids(started)), 1)
+
+
+def keeper_killed(region):
+    """The keeper dies: the task is ended and told as lost or failed; the agent gets another keeper."""
+    job, started, _go = waiting_task(region, "exit 0")
+    region.wait_state(job, "running")
+    os.kill(region.keeper_pid("n1"), signal.SIGKILL)
+    wait_for("another keeper", lambda: region.keeper_pid("n1"))
+    wait_for("the task to end", lambda: not alive(pids(started)[0]))
+    region.wait_state(job, "failed", "running", "waiting")
+    second = region.submit("exit 0", "second")
+    region.wait_state(second, "succeeded")
+
+
+def chatty_task(region):
+    """A task that writes without end blocks neither heartbeats nor another task."""
+    job = region.submit("exec yes")
+    region.wait_state(job, "running")
+    wait_for("much output", lambda: sum(f.stat().st_size for f in
+                                        (region.folder / "n1/keeper").rglob("1.*")) > 1 << 22)
+    second = region.submit("exit 0", "second")
+    region.wait_state(second, "succeeded")
+    expect("state", region.godwit("sites")["nodes"][0]["state"], "up")
+    region.godwit("cancel", job)
+    region.wait_state(job, "cancelled")
+
+
+def refuses_misuse(region):
+    """Wrong options and a foreign state folder: a sentence each, exit 2 or 1."""
+    config = region.folder / "agent.yaml"
+    config.write_text("state: /tmp\nports: 9-3\n")
+
+    def refused(code, words, *arguments):
+        done = subprocess.run([AGENT, "run", *arguments], text=True, capture_output=True,
+                              check=False, timeout=20)
+        expect(f"exit code of {arguments}", done.returncode, code)
+        if words not in done.stderr:
+            raise Failed(f"{arguments}: expected {words!r} in {done.stderr!r}")
+
+    refused(2, "--state DIR is needed")
+    refused(2, f'{config}:2:8: ports: found "9-3"', "--config", config)
+    refused(2, 'unknown option "--stat"', "--stat", "x")
+    refused(2, "residency", "--state", "/tmp", "--residency", "china", "--check")
+    refused(2, "data-address", "--state", "/tmp", "--data-address", "host", "--check")
+    refused(1, "No such file", "--state", region.folder / "nowhere")
+    refused(1, 'is of "n1", not of "n2"', "--state", region.folder / "n1", "--name", "n2")
+    refused(1, "is not an agent's", "--state", region.folder / "user")
+
+
+TESTS = [killed_mid_task, ended_without_agent, killed_again_and_again, stopped_in_order,
+         cancelled_without_agent, keeper_killed, chatty_task, refuses_misuse]
+
+
+def main():
+    test = {t.__name__: t for t in TESTS}.get(sys.argv[1] if len(sys.argv) == 2 else "")
+    if not test:
+        sys.exit(f"usage: agent.py {'|'.join(t.__name__ for t in TESTS)}")
+    with Region() as region:
+        region.add_agent("n1")
+        test(region)
+    print(f"{test.__name__}: good")
+
+
+try:
+    main()
+except Failed as failure:
+    print(failure)
+    sys.exit(1)
