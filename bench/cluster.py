@@ -227,8 +227,11 @@ class Cluster:
     def end_keepers(self):
         """Without namespaces: the keepers outlive their agents by design, so end them by pid."""
         for host in self.hosts:
-            for lock in (self.folder / host).glob("**/keeper.pid"):
+            log = self.folder / f"agent-{host}.log"
+            words = log.read_text(encoding="utf-8").split() if log.exists() else []
+            for pid in {w[4:] for before, w in zip(words, words[1:])
+                        if before == "event=keeper" and w.startswith("pid=")}:
                 try:
-                    os.kill(int(lock.read_text(encoding="ascii")), signal.SIGTERM)
+                    os.kill(int(pid), signal.SIGTERM)
                 except (ValueError, OSError):
-                    pass
+                    pass  # it ended already

@@ -40,12 +40,14 @@ struct gw_block *gw_block_free(struct gw_block *block)
 	return NULL;
 }
 
-/* Fills the frame with whole prompts; false: none left. */
+/* Fills the frame with whole prompts, not much heavier than a decode batch, so that prefill loads
+ * the links no more than what is timed after it. False: none left. */
 static bool prefill(struct gw_head *head, struct gw_frame *frame)
 {
 	struct gw_block *block = head->block;
 	uint32_t all = block->order.groups * block->order.batch;
-	uint32_t rows_max = gw_stage_config(head->stage)->model.rows;
+	uint32_t rows_max = block->order.batch < GW_HEAD_PROMPT_TOKENS ? GW_HEAD_PROMPT_TOKENS
+								       : block->order.batch;
 	uint32_t rows = 0;
 
 	for (; block->prefilled < all && rows + GW_HEAD_PROMPT_TOKENS <= rows_max;

@@ -159,6 +159,8 @@ int gw_campaign_open(struct gw_campaign *campaign)
 	int r = 0;
 
 	campaign->rtt_ms = -1;
+	campaign->group_sweep = json_array();
+	campaign->other_blocks = json_array();
 	gw_prng_init(&campaign->prng, o->seed);
 	for (size_t i = 0; i < sizeof(rings) / sizeof(rings[0]); i++)
 		rings[i].ring->client.fd = -1; /* so that close() may follow any failure */
@@ -196,4 +198,5 @@ void gw_campaign_close(struct gw_campaign *campaign)
 	json_decref(campaign->host);
 	json_decref(campaign->pilot);
 	json_decref(campaign->group_sweep);
+	json_decref(campaign->other_blocks);
 }

@@ -163,7 +163,8 @@ struct gw_campaign {
 	uint32_t cell_count;
 	json_t *host;
 	json_t *pilot;
-	json_t *group_sweep; /* m beside theory */
+	json_t *group_sweep;  /* m beside theory */
+	json_t *other_blocks; /* raw blocks of no cell: ageing, speed, the sweep of m */
 	double planned_s;
 	double began_s;
 	const volatile bool *interrupted;

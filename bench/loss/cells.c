@@ -23,7 +23,9 @@
 #define SERVE_BLOCKS 2.0        /* a serving block lasts so many blocks in a quick campaign */
 #define SERVE_WARM 1.3          /* with its arrivals before and after the measured ones */
 #define SERVE_DRAIN_S 7.0       /* until the last request is answered */
-#define QUICK_AGE_S 3.5         /* of both rings, after a fall of the delay */
+#define QUICK_AGE_S 2.5         /* of one ring, after a fall of the delay */
+#define REAL_OVERHEAD_S 3.0     /* more of an unpaced block: its prompts take their real time */
+#define SWEEP_TRIES 3u          /* of a block of the sweep that is void */
 #define REAL_PROBE_BATCH 32u
 
 static bool is_headline(const struct gw_campaign *c, double rtt_ms)
@@ -180,7 +182,7 @@ static double ageing_s(const struct gw_campaign *c)
 {
 	double age_s = (double)c->options.age_us * 1e-6;
 
-	return c->options.quick ? 2 * age_s + QUICK_AGE_S * (c->rtt_count + 2)
+	return c->options.quick ? age_s + QUICK_AGE_S * (c->rtt_count + 5)
 				: age_s * (c->rtt_count + 6);
 }
 
@@ -194,7 +196,8 @@ static double cells_s(const struct gw_campaign *c, double block_s)
 		bool serve = cell->kind == GW_CELL_SERVE;
 		double one_s = block_s > 0 ? block_s * (serve ? SERVE_BLOCKS : 1) : cell->block_s;
 
-		one_s += BLOCK_OVERHEAD_S + (serve ? (SERVE_WARM - 1) * one_s + SERVE_DRAIN_S : 0);
+		one_s += BLOCK_OVERHEAD_S + (cell->a.scale > 0 ? 0 : REAL_OVERHEAD_S);
+		one_s += (serve ? (SERVE_WARM - 1) * one_s + SERVE_DRAIN_S : 0);
 		sum += 2 * cell->pairs_wanted * one_s;
 	}
 	return sum;
@@ -295,7 +298,6 @@ static int shape_real(struct gw_campaign *c, struct gw_cell *cell)
 	double wanted_s;
 	struct gw_outcome outcome;
 	char checksum[48];
-	json_t *blocks;
 	uint32_t most = cell->a.ring->slots / cell->a.groups;
 	double batch;
 	int r;
@@ -305,9 +307,7 @@ static int shape_real(struct gw_campaign *c, struct gw_cell *cell)
 	probe.batch = REAL_PROBE_BATCH;
 	warm.a = warm.b = probe;
 	warm.block_s = 2;
-	blocks = json_array();
-	r = gw_runner_block(c, &warm, &probe, 0, blocks, &outcome, checksum);
-	json_decref(blocks);
+	r = gw_runner_block(c, &warm, &probe, 0, c->other_blocks, &outcome, checksum);
 	if (r < 0)
 		return r;
 	wanted_s =
@@ -334,35 +334,37 @@ static int sweep_one(struct gw_campaign *c, struct gw_ring_client *ring, uint32_
 			       .rtt_ms = c->rtt_ms,
 			       .congestion = c->options.congestion};
 	double block_s = (double)c->options.block_us * 1e-6;
-	json_t *blocks = json_array();
+	uint32_t tries = c->options.quick ? 1 : SWEEP_TRIES;
 	char checksum[48];
-	int r;
+	int r = 0;
 
 	cell.a.groups = groups;
 	cell.a.batch = batch;
 	cell.b = cell.a;
 	cell.block_s = block_s < SWEEP_BLOCK_S ? block_s : SWEEP_BLOCK_S;
-	r = gw_runner_block(c, &cell, &cell.a, 0, blocks, ret, checksum);
-	json_decref(blocks);
+	for (uint32_t i = 0; i < tries && r == 0 && (i == 0 || ret->is_void); i++)
+		r = gw_runner_block(c, &cell, &cell.a, 0, c->other_blocks, ret, checksum);
 	return r;
 }
 
 static json_t *sweep_row(const struct gw_campaign *c, const struct gw_outcome *one,
-			 const struct gw_theory *theory, double single_rate, const char *memory)
+			 const struct gw_theory *theory, const struct gw_outcome *single,
+			 const char *memory)
 {
 	double rate = one->metrics[GW_METRIC_RATE];
+	double single_rate = single->metrics[GW_METRIC_RATE];
 
 	return json_pack("{s:i, s:i, s:s, s:f, s:f, s:f, s:f, s:f, s:f, s:b}", "m",
 			 (int)theory->groups, "b", (int)theory->batch, "memory", memory,
 			 "tokens_per_s", rate, "loss_percent", 100 * (1 - rate / single_rate),
 			 "theory_percent", gw_theory_loss_percent(theory, single_rate),
 			 "stage_time_ms", one->stage_s * 1e3, "rtt_load_ms", one->rtt_load_s * 1e3,
-			 "rtt_ms_asked", c->rtt_ms, "void", (int)one->is_void);
+			 "rtt_ms_asked", c->rtt_ms, "void", one->is_void || single->is_void);
 }
 
 /* One row of the sweep: the ring across at (m, b). */
-static int sweep_row_add(struct gw_campaign *c, uint32_t groups, uint32_t batch, double single_rate,
-			 const char *memory)
+static int sweep_row_add(struct gw_campaign *c, uint32_t groups, uint32_t batch,
+			 const struct gw_outcome *single, const char *memory)
 {
 	struct gw_outcome one;
 	struct gw_theory theory = {.stages = c->cross.stages, .groups = groups, .batch = batch};
@@ -372,8 +374,7 @@ static int sweep_row_add(struct gw_campaign *c, uint32_t groups, uint32_t batch,
 		return r;
 	theory.stage_s = one.stage_s;
 	theory.loop_rtt_s = one.rtt_load_s + one.carry_s;
-	(void)json_array_append_new(c->group_sweep,
-				    sweep_row(c, &one, &theory, single_rate, memory));
+	(void)json_array_append_new(c->group_sweep, sweep_row(c, &one, &theory, single, memory));
 	return 0;
 }
 
@@ -391,8 +392,7 @@ static int sweep_groups(struct gw_campaign *c)
 		return 0;
 	r = sweep_one(c, &c->single, stages, batch, &single);
 	for (uint32_t i = 0; i < GROUPS_SWEPT && r == 0 && !*c->interrupted; i++)
-		r = sweep_row_add(c, stages + i, batch, single.metrics[GW_METRIC_RATE],
-				  i == 0 ? "equal" : "more");
+		r = sweep_row_add(c, stages + i, batch, &single, i == 0 ? "equal" : "more");
 	if (full > c->single.rows)
 		full = c->single.rows;
 	if (r == 0)
@@ -402,7 +402,7 @@ static int sweep_groups(struct gw_campaign *c)
 				  c->single.slots / (stages + i) < full
 					  ? c->single.slots / (stages + i)
 					  : full,
-				  single.metrics[GW_METRIC_RATE], "full, equal");
+				  &single, "full, equal");
 	return r;
 }
 
@@ -411,7 +411,6 @@ int gw_cells_run(struct gw_campaign *c)
 	int r = 0;
 
 	c->began_s = gw_campaign_now_s();
-	c->group_sweep = json_array();
 	if (!c->options.quick)
 		r = run_pilot(c);
 	if (r < 0)

@@ -557,6 +557,7 @@ json_t *gw_report_json(const struct gw_campaign *campaign, const json_t *rows)
 	(void)json_object_set_new(object, "volume", volume_json(campaign));
 	(void)json_object_set(object, "group_sweep", campaign->group_sweep);
 	(void)json_object_set_new(object, "cells", cells);
+	(void)json_object_set(object, "other_blocks", campaign->other_blocks);
 	(void)json_object_set_new(object, "rows", json_deep_copy(rows));
 	return object;
 }

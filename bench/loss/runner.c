@@ -193,7 +193,6 @@ static int age(struct gw_campaign *campaign, const struct gw_cell *cell, const s
 	struct gw_cell warm = {.kind = GW_CELL_RATE, .a = *side, .b = *side};
 	struct gw_outcome outcome;
 	char checksum[48];
-	json_t *blocks;
 	int r;
 
 	if (side->ring->aged)
@@ -201,9 +200,7 @@ static int age(struct gw_campaign *campaign, const struct gw_cell *cell, const s
 	(void)snprintf(warm.name, sizeof(warm.name), "ageing");
 	warm.block_s = side->ring->age_s;
 	warm.rtt_ms = cell->rtt_ms;
-	blocks = json_array();
-	r = gw_runner_block(campaign, &warm, side, 0, blocks, &outcome, checksum);
-	json_decref(blocks); /* only warms the connections up; nothing of it is counted */
+	r = gw_runner_block(campaign, &warm, side, 0, campaign->other_blocks, &outcome, checksum);
 	side->ring->aged = r == 0;
 	return r;
 }

@@ -44,12 +44,10 @@ void sim_conn_deinit(struct sim_conn *conn)
 }
 
 /* A handshake takes three one-way trips, and CURVE's two more. */
-static void plan_dial(struct sim_conn *conn)
+static void plan_dial(struct sim_conn *conn, bool again)
 {
-	uint64_t wait_us = DIAL_FIRST_US << (conn->tries < 6 ? conn->tries : 6);
+	uint64_t wait_us = again ? DIAL_FIRST_US << (conn->tries < 6 ? conn->tries : 6) : 0;
 
-	if (conn->generation == 0 && conn->tries == 0)
-		wait_us = 0;
 	if (wait_us > DIAL_MAX_US)
 		wait_us = DIAL_MAX_US;
 	conn->tries++;
@@ -62,7 +60,7 @@ void sim_conn_open(struct sim_conn *conn)
 {
 	conn->wanted = true;
 	if (!conn->up && conn->dial.item.position == 0)
-		plan_dial(conn);
+		plan_dial(conn, false);
 }
 
 static void dial(struct sim_timer *timer)
@@ -73,7 +71,7 @@ static void dial(struct sim_timer *timer)
 	if (!conn->wanted)
 		return;
 	if (conn->path->cut) {
-		plan_dial(conn);
+		plan_dial(conn, true);
 		return;
 	}
 	conn->up = true;
@@ -121,7 +119,7 @@ void sim_conn_break(struct sim_conn *conn)
 	sim_say(conn->world, conn->name, "connection broke (%u)", conn->generation);
 	conn->ops->down(conn);
 	if (conn->wanted && conn->dial.item.position == 0)
-		plan_dial(conn);
+		plan_dial(conn, true);
 }
 
 void sim_conn_close(struct sim_conn *conn)
