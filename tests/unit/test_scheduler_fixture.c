@@ -238,7 +238,6 @@ uint32_t world_add(struct world *w, const char *site)
 	world_up(w, node, false);
 	world_info(w, node, 4, 8 * WORLD_GIB);
 	world_inventory(w, node, NULL, 0);
-	world_heartbeat(w, node);
 	world_forget_messages(w);
 	return node;
 }
@@ -253,6 +252,8 @@ void world_up(struct world *w, uint32_t node, bool resumed)
 		w->nodes[node].received = 0;
 	}
 	world_step(w, &event);
+	if (!resumed)
+		world_heartbeat(w, node); /* without one the node gets no starts */
 }
 
 void world_down(struct world *w, uint32_t node)
