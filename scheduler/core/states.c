@@ -66,7 +66,7 @@ uint32_t gw_scheduler_states(char *ret_text, uint32_t size)
 {
 	struct printer printer = {.text = ret_text, .size = size};
 
-	print(&printer, "# Life cycles\n\nPrinted by tests/unit/test_scheduler_states.c from the "
+	print(&printer, "# Life cycles\n\nPrinted by tests/unit/test_scheduler_queries.c from the "
 			"tables in jobs.c and tasks.c;\nGODWIT_REWRITE=1 rewrites this file.\n\n");
 	print(&printer, "## Jobs\n\n| state | next | invariant |\n|---|---|---|\n");
 	print_jobs(&printer);
