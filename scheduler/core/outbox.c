@@ -225,7 +225,6 @@ void out_plan(struct scheduler *s, uint64_t plan, struct gw_grid *grid)
 
 char *out_text(struct scheduler *s, const char *format, ...)
 {
-	static char empty[] = "";
 	char text[GW_TEXT_BYTES_MAX];
 	char *copy;
 	va_list arguments;
@@ -234,5 +233,5 @@ char *out_text(struct scheduler *s, const char *format, ...)
 	(void)vsnprintf(text, sizeof(text), format, arguments);
 	va_end(arguments);
 	copy = gw_arena_copy(&s->arena, text, strlen(text) + 1);
-	return copy ? copy : empty;
+	return copy ? copy : unconst("");
 }

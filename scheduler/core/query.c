@@ -35,13 +35,6 @@ static struct job *job_of(struct scheduler *s, const struct gw_peer *user,
 
 void query_prediction(const struct gw_prediction *prediction, Godwit__Prediction *ret)
 {
-	static char none[] = "";
-
-	union {
-		const char *from;
-		char *to;
-	} bottleneck = {.from = prediction->bottleneck}; /* protobuf-c has no const */
-
 	godwit__prediction__init(ret);
 	ret->present = prediction->present;
 	ret->tokens_per_s = prediction->tokens_per_s;
@@ -49,7 +42,7 @@ void query_prediction(const struct gw_prediction *prediction, Godwit__Prediction
 	ret->tpot_us = prediction->tpot_us;
 	ret->loss_ppm = prediction->loss_ppm;
 	ret->rtt_us = prediction->rtt_us;
-	ret->bottleneck = bottleneck.to ? bottleneck.to : none;
+	ret->bottleneck = unconst(prediction->bottleneck ? prediction->bottleneck : "");
 }
 
 void query_job_info(struct scheduler *s, const struct job *job, Godwit__JobInfo *ret_info)
@@ -384,11 +377,10 @@ static void explain(struct scheduler *s, uint64_t request, const struct gw_peer 
 
 static void version(struct scheduler *s, uint64_t request)
 {
-	static char text[] = GODWIT_VERSION;
 	Godwit__Body body = GODWIT__BODY__INIT;
 	Godwit__VersionReply reply = GODWIT__VERSION_REPLY__INIT;
 
-	reply.version = text;
+	reply.version = unconst(GODWIT_VERSION);
 	reply.protocol_min = GW_PROTOCOL_MIN;
 	reply.protocol_max = GW_PROTOCOL_MAX;
 	reply.region = s->region;

@@ -357,6 +357,17 @@ struct scheduler {
 	struct gw_job_id spec_job;
 };
 
+/* Generated structs have no const: for texts and messages that the callee only reads. */
+static inline char *unconst(const char *text)
+{
+	union {
+		const char *from;
+		char *to;
+	} pointer = {.from = text};
+
+	return pointer.to;
+}
+
 /* outbox.c: what a step wants done; after_seq is the last record's. */
 void out_append(struct scheduler *s, uint64_t seq, const uint8_t *bytes, size_t size);
 void out_send(struct scheduler *s, struct node *node, const Godwit__Body *body);

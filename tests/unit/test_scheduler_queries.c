@@ -65,12 +65,10 @@ enum wrong {
 static char *arguments[GW_ARGS_MAX + 1];
 static char *one_text[1];
 
-static void make_wrong(struct spec *spec, enum wrong wrong)
+static void make_wrong_shape(struct spec *spec, int wrong)
 {
 	Godwit__JobSpec *s = &spec->spec;
 
-	for (size_t i = 0; i < GW_ARRAY_COUNT(arguments); i++)
-		arguments[i] = text("x");
 	switch (wrong) {
 	case NO_NAME:
 		s->name = text("");
@@ -94,6 +92,25 @@ static void make_wrong(struct spec *spec, enum wrong wrong)
 		s->kind = SERVE;
 		s->task_count = 1025;
 		break;
+	case BAD_SPREAD:
+		s->spread = (Godwit__Spread)9;
+		break;
+	case HIGH_PRIORITY:
+		s->priority = 1001;
+		break;
+	case MANY_ATTEMPTS:
+		s->attempts_max = 1001;
+		break;
+	default:
+		break;
+	}
+}
+
+static void make_wrong_command(struct spec *spec, int wrong)
+{
+	Godwit__JobSpec *s = &spec->spec;
+
+	switch (wrong) {
 	case NO_PROGRAM:
 		s->n_arguments = 0;
 		break;
@@ -119,6 +136,16 @@ static void make_wrong(struct spec *spec, enum wrong wrong)
 	case MANY_PORTS:
 		spec->resources.port_count = 513;
 		break;
+	default:
+		break;
+	}
+}
+
+static void make_wrong_where(struct spec *spec, int wrong)
+{
+	Godwit__JobSpec *s = &spec->spec;
+
+	switch (wrong) {
 	case UNKNOWN_SITE:
 		one_text[0] = text("atlantis");
 		s->n_sites = 1;
@@ -140,15 +167,16 @@ static void make_wrong(struct spec *spec, enum wrong wrong)
 		s->n_residency = 1;
 		s->residency = one_text;
 		break;
-	case BAD_SPREAD:
-		s->spread = (Godwit__Spread)9;
+	default:
 		break;
-	case HIGH_PRIORITY:
-		s->priority = 1001;
-		break;
-	case MANY_ATTEMPTS:
-		s->attempts_max = 1001;
-		break;
+	}
+}
+
+static void make_wrong_time(struct spec *spec, int wrong)
+{
+	Godwit__JobSpec *s = &spec->spec;
+
+	switch (wrong) {
 	case SHORT_LEASE:
 		s->lease_us = 1;
 		break;
@@ -172,10 +200,19 @@ static void make_wrong(struct spec *spec, enum wrong wrong)
 		s->model = &spec->model;
 		spec->model.loss_budget_ppm = 1000001;
 		break;
-	case NOTHING:
-	case WRONGS:
+	default:
 		break;
 	}
+}
+
+static void make_wrong(struct spec *spec, enum wrong wrong)
+{
+	for (size_t i = 0; i < GW_ARRAY_COUNT(arguments); i++)
+		arguments[i] = text("x");
+	make_wrong_shape(spec, (int)wrong);
+	make_wrong_command(spec, (int)wrong);
+	make_wrong_where(spec, (int)wrong);
+	make_wrong_time(spec, (int)wrong);
 }
 
 static void each_absurd_spec_has_its_sentence(void **state)
