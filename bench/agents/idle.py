@@ -20,7 +20,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent.parent / "
 from region import Failed, Region  # noqa: E402
 
 SETTLE_S = 5
-PARTS = 4  # of the window; a telemetry sample falls into each
+PARTS = 4  # of the window
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
