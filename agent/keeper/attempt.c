@@ -357,8 +357,9 @@ static Godwit__AttemptState end_state(const struct gw_attempt *attempt)
 			       : GODWIT__ATTEMPT_STATE__ATTEMPT_EXITED;
 }
 
-/* The record must be durable before anybody is told; until the disk takes it, nobody is. */
-static void finish(struct gw_attempt *attempt)
+/* The record must be durable before anybody is told; until the disk takes it, nobody is. 0;
+ * negative errno, and it is tried again. */
+static int finish(struct gw_attempt *attempt)
 {
 	struct gw_attempts *set = attempt->set;
 	Godwit__AttemptState before = attempt->state;
@@ -373,14 +374,9 @@ static void finish(struct gw_attempt *attempt)
 	gw_attempt_set_state(attempt, end_state(attempt));
 	result = gw_attempt_write(attempt);
 	if (result) {
-		char name[GW_STORE_NAME_BYTES];
-
-		gw_store_name(&attempt->id, name);
-		(void)fprintf(stderr, "the end of %s cannot be written down, trying again: %s\n",
-			      name, strerrordesc_np(-result));
 		attempt->state = before; /* nobody was told, so it has not happened */
 		(void)gw_loop_set(set->loop, &attempt->timer, gw_loop_now_us() + RETRY_US);
-		return;
+		return result;
 	}
 	(void)close(attempt->folder_fd);
 	attempt->folder_fd = -1;
@@ -389,6 +385,7 @@ static void finish(struct gw_attempt *attempt)
 	gw_attempt_touch(attempt);
 	if (set->stopping && set->running_count == 0)
 		set->loop->stop = true;
+	return 0;
 }
 
 static void read_usage(struct gw_attempt *attempt, const char *name)
@@ -419,6 +416,20 @@ static void note_lost_output(struct gw_attempt *attempt)
 				      lost_bytes);
 }
 
+static void try_to_finish(struct gw_attempt *attempt, const char *name)
+{
+	bool first = !attempt->finishing;
+	int result;
+
+	if (first)
+		note_lost_output(attempt);
+	attempt->finishing = true;
+	result = finish(attempt);
+	if (result && first)
+		(void)fprintf(stderr, "the end of %s cannot be written down, trying again: %s\n",
+			      name, strerrordesc_np(-result));
+}
+
 /* Kills what is left, and comes again until nothing is: no process, no group, no open stream. */
 static void sweep(struct gw_attempt *attempt)
 {
@@ -442,10 +453,7 @@ static void sweep(struct gw_attempt *attempt)
 		}
 	}
 	if (attempt->swept && !streams) {
-		if (!attempt->finishing)
-			note_lost_output(attempt);
-		attempt->finishing = true;
-		finish(attempt);
+		try_to_finish(attempt, name);
 		return;
 	}
 	if (attempt->swept && late)

@@ -1,5 +1,6 @@
 /* The keeper's folder: plain files, each replaced whole. Bytes to be thrown away are handed to
- * rm(1), which walks a tree that its owner may still be changing safely, and beside the keeper. */
+ * find(1), which walks a tree that its owner may still be changing safely, and beside the keeper.
+ */
 #include "agent/keeper/store.h"
 
 #include <dirent.h>
@@ -55,7 +56,7 @@ static int make_folder(int parent_fd, const char *name, mode_t mode)
 	return fd < 0 ? -errno : fd;
 }
 
-/* Starts rm on what is in trash, one at a time; gw_store_reaped hears of its end. */
+/* Starts find on what is in trash, one at a time; gw_store_reaped hears of its end. */
 static void empty_trash(struct gw_store *store)
 {
 	sigset_t none;
@@ -72,8 +73,8 @@ static void empty_trash(struct gw_store *store)
 	(void)sigemptyset(&none);
 	(void)sigprocmask(SIG_SETMASK, &none, NULL);
 	if (fchdir(store->trash_fd) == 0)
-		(void)execl("/bin/sh", "sh", "-c", "exec nice rm -rf --one-file-system -- [0-9]*",
-			    (char *)NULL);
+		(void)execlp("nice", "nice", "find", ".", "-xdev", "-mindepth", "1", "-delete",
+			     (char *)NULL);
 	_exit(127);
 }
 

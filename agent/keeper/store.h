@@ -29,7 +29,7 @@ struct gw_store {
 	int trash_fd;
 	int fences_fd;        /* appended to */
 	uint64_t trash_count; /* names given out in trash */
-	pid_t emptying;       /* rm at work on trash, or 0 */
+	pid_t emptying;       /* find at work on trash, or 0 */
 	bool empty_again;     /* something came since it started */
 	uint64_t device;      /* these two name the folder on this host */
 	uint64_t inode;
@@ -59,7 +59,7 @@ int gw_store_reserve(int attempt_fd, size_t size);
 int gw_store_read(int attempt_fd, uint8_t *ret_record, size_t *ret_size);
 /* Moves all of it out of sight at once; the bytes go by and by. 0; negative errno. */
 int gw_store_remove(struct gw_store *store, const struct gw_attempt_id *id);
-/* A child that was not an attempt's ended: it may have been the store's rm. */
+/* A child that was not an attempt's ended: it may have been the store's find. */
 void gw_store_reaped(struct gw_store *store, pid_t pid);
 /* Calls `found` for each attempt on disk. 0; negative errno. */
 int gw_store_each(const struct gw_store *store,

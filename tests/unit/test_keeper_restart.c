@@ -408,7 +408,7 @@ static void survives_a_full_disk(void **state)
 	do {
 		fixture_send_spawn(f, fixture_id(31), "exit 6", NULL);
 		fixture_wait_for(f, GW_KEEPER_SPAWNED, fixture_id(31));
-	} while (f->error[0]); /* rm is at work */
+	} while (f->error[0]); /* the removal is at work */
 	fixture_wait_for(f, GW_KEEPER_EXITED, fixture_id(31));
 	assert_int_equal(f->exit_code, 6);
 }
@@ -421,6 +421,8 @@ static bool closed(void *data)
 	return event.kind == GW_KEEPER_CLOSED;
 }
 
+#define STARTERS 4
+
 static void starts_detached(void **state)
 {
 	struct fixture *f = *state;
@@ -428,11 +430,21 @@ static void starts_detached(void **state)
 	const struct gw_keeper_options hopeless = {options.program, "/no/such/place", f->socket};
 	struct gw_keeper_event event = {0};
 	char error[256];
+	pid_t starters[STARTERS];
+	int status;
 	pid_t pid;
 
 	assert_int_not_equal(gw_keeper_start(&hopeless, error, sizeof(error)), 0);
 	assert_non_null(strstr(error, "/no/such/place cannot be made"));
-	assert_int_equal(gw_keeper_start(&options, error, sizeof(error)), 0);
+	for (int i = 0; i < STARTERS; i++) { /* all at once, and one keeper comes of it */
+		starters[i] = fork();
+		if (starters[i] == 0)
+			_exit(gw_keeper_start(&options, error, sizeof(error)) ? 1 : 0);
+	}
+	for (int i = 0; i < STARTERS; i++) {
+		assert_int_equal(waitpid(starters[i], &status, 0), starters[i]);
+		assert_int_equal(status, 0);
+	}
 	assert_int_equal(gw_keeper_start(&options, error, sizeof(error)), 0); /* the same one */
 	f->client = gw_keeper_client_new();
 	assert_int_equal(gw_keeper_client_connect(f->client, f->socket), 0);
