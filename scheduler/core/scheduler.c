@@ -48,7 +48,7 @@ static void on_start(struct scheduler *s)
 	s->started = true;
 	s->leader = true;
 	s->started_us = s->now.mono_us;
-	begin_term(s, s->term + 1);
+	begin_term(s, s->term + 1 > s->config.epoch_min ? s->term + 1 : s->config.epoch_min);
 	for (uint32_t i = 0; i < s->revoked.count; i++) {
 		const struct revoked *revoked = s->revoked.entries[i];
 

@@ -16,8 +16,9 @@ struct gw_node;
 struct gw_scheduler_config {
 	const char *region; /* copied */
 	uint32_t region_id; /* first field of the ids given out */
-	uint32_t epoch_min; /* second field of ids is at least this: a host that keeps no journal
-			       counts its starts here, so that no id is ever given out twice */
+	uint32_t epoch_min; /* term and epoch (second field of ids) are at least this: a host that
+			       keeps no journal counts its starts here, so that no id is ever given
+			       out twice, and gives the same number as ROLE's term */
 	uint64_t seed;      /* of planners' tie-breaks and hash tables; not a secret */
 
 	uint64_t unknown_after_us; /* silence until a node is unknown */
