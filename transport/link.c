@@ -5,8 +5,13 @@
  * that the peer lacks", and a receiver takes only the body that comes next.
  *
  * HELLO and WELCOME are read alike: version range, epochs, acknowledgement. An epoch that is known
- * already is the same session, also when the peer does not know ours yet (its HELLO was sent before
+ * already is the same session, also when the peer knows none of ours yet (its HELLO was sent before
  * our WELCOME came): starting anew then would give one sequence number to two bodies.
+ *
+ * Messages of a connection that broke may come late, beside those of the next one, also from a
+ * process that is gone. Hence three rules: a session that is begun under an epoch used before takes
+ * a new epoch on this side; an epoch of the peer once left is never gone back to; a peer that names
+ * another epoch than ours begins anew. A late HELLO then costs a session, never a body.
  *
  * It is not a transport: it never loses order by itself, but holds whatever its connection does.
  */
@@ -26,6 +31,7 @@
 #define RETRY_US_MIN (5 * GW_US_PER_S)
 #define RETRY_US_MAX (60 * GW_US_PER_S)
 #define TEXT_BYTES 320u
+#define LEFT_EPOCHS 16u /* a late message is seconds late; a process takes longer to start anew */
 
 struct queued {
 	struct queued *next;
@@ -45,7 +51,9 @@ struct gw_link {
 	bool open; /* agreed on this connection */
 	bool refused;
 	uint32_t protocol;
-	uint64_t peer_epoch; /* 0: no session yet */
+	uint64_t peer_epoch;               /* 0: no session yet */
+	uint64_t left_epochs[LEFT_EPOCHS]; /* of the peer, in sessions before this one; 0: none */
+	uint32_t left_count;               /* ever: the next goes to this, modulo LEFT_EPOCHS */
 
 	uint64_t sequence;     /* last given to a body */
 	uint64_t sent;         /* last handed to this connection */
@@ -143,9 +151,20 @@ void gw_link_disconnected(struct gw_link *link)
 	link->refuse_due = false;
 }
 
+static bool was_left(const struct gw_link *link, uint64_t epoch)
+{
+	for (uint32_t i = 0; i < LEFT_EPOCHS; i++) {
+		if (link->left_epochs[i] == epoch)
+			return true;
+	}
+	return false;
+}
+
 /* A new session with the peer of this epoch: both sides count from 1. */
 static void start_session(struct gw_link *link, uint64_t peer_epoch)
 {
+	if (link->peer_epoch != 0 && link->peer_epoch != peer_epoch)
+		link->left_epochs[link->left_count++ % LEFT_EPOCHS] = link->peer_epoch;
 	while (link->first)
 		drop_first(link);
 	link->unsent = NULL;
@@ -161,6 +180,18 @@ static void start_session(struct gw_link *link, uint64_t peer_epoch)
 	link->heartbeat_received = UINT64_MAX;
 	link->ack_due_us = GW_NEVER_US;
 	link->retry_us = GW_NEVER_US;
+}
+
+/*
+ * A peer that does not know this epoch begins a session while there is, or was, another: then this
+ * side's numbers begin anew too, and so does its name. Otherwise a late HELLO of the peer's former
+ * process would restart the numbers under a name that the present one still counts by.
+ */
+static void take_new_epoch(struct gw_link *link)
+{
+	do
+		link->options.epoch += 0x9e3779b97f4a7c15ull; /* odd: comes back after 2^64 */
+	while (link->options.epoch == 0);
 }
 
 /* Everything not acknowledged goes out again. */
@@ -296,7 +327,8 @@ static enum gw_link_result agree(struct gw_link *link, const struct gw_now *now,
 {
 	bool welcome = envelope->control == GODWIT__LINK_CONTROL__LINK_WELCOME;
 	bool knows_us = envelope->peer_epoch == link->options.epoch;
-	bool same = envelope->epoch == link->peer_epoch;
+	/* One that names another epoch than ours is, or was, in a session without us. */
+	bool same = envelope->epoch == link->peer_epoch && (knows_us || envelope->peer_epoch == 0);
 	bool was_open = link->open;
 	uint32_t protocol;
 
@@ -307,12 +339,23 @@ static enum gw_link_result agree(struct gw_link *link, const struct gw_now *now,
 		link->counts.foreign++; /* it answers a link that was before this one */
 		return GW_LINK_NOTHING;
 	}
+	if (!same && was_left(link, envelope->epoch)) {
+		/* Late, from before the present session. If the peer lives under that name after
+		 * all, our HELLO makes it take a new one. */
+		link->counts.foreign++;
+		link->connected = true;
+		if (!welcome && !link->refused)
+			resynchronise(link);
+		return GW_LINK_NOTHING;
+	}
 	protocol = common_protocol(link, envelope);
 	if (protocol == 0) {
 		refuse(link, GW_REFUSAL_PROTOCOL);
 		deliver_refusal(link, ret_delivery);
 		return GW_LINK_REFUSED;
 	}
+	if (!same && !knows_us && link->peer_epoch != 0)
+		take_new_epoch(link);
 	if (!same)
 		start_session(link, envelope->epoch);
 	else if (knows_us)

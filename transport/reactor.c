@@ -1,7 +1,7 @@
 /*
  * The loop: timers that are due, deferred calls, prepare hooks, then epoll. A turn handles what was
  * ready when it began, so no source can starve the others: deferred calls made during a turn's
- * deferred calls wait for the next.
+ * deferred calls wait for the next. A turn that called anything does not sleep.
  */
 #include "transport/reactor.h"
 
@@ -200,22 +200,25 @@ int gw_reactor_signals(struct gw_reactor *reactor, const int *numbers, size_t co
 }
 
 /* Those due now; one that sets itself again for the past waits for the next turn. */
-static void fire_timers(struct gw_reactor *reactor)
+static bool fire_timers(struct gw_reactor *reactor)
 {
 	uint64_t now_us = gw_clock_mono_us();
 	uint64_t order_max = reactor->timer_order;
 	struct gw_heap_item *item;
+	bool fired = false;
 
 	while ((item = gw_heap_first(&reactor->timers)) && item->at_us <= now_us &&
 	       item->order <= order_max) {
 		struct gw_timer *timer = (struct gw_timer *)item;
 
+		fired = true;
 		gw_heap_remove(&reactor->timers, item);
 		timer->fired(timer->context);
 	}
+	return fired;
 }
 
-static void call_deferred(struct gw_reactor *reactor)
+static bool call_deferred(struct gw_reactor *reactor)
 {
 	struct gw_deferred *last = reactor->deferred_last;
 	bool more = last != NULL;
@@ -227,6 +230,7 @@ static void call_deferred(struct gw_reactor *reactor)
 		gw_reactor_undefer(reactor, deferred);
 		deferred->call(deferred->context);
 	}
+	return last != NULL;
 }
 
 static bool run_prepares(struct gw_reactor *reactor)
@@ -264,9 +268,9 @@ int gw_reactor_turn(struct gw_reactor *reactor, uint64_t until_us)
 	uint64_t wait_us;
 	bool busy;
 
-	fire_timers(reactor);
-	call_deferred(reactor);
-	busy = run_prepares(reactor);
+	busy = fire_timers(reactor);
+	busy |= call_deferred(reactor);
+	busy |= run_prepares(reactor);
 	wait_us = sleep_us(reactor, busy, until_us);
 	limit.tv_sec = (time_t)(wait_us / GW_US_PER_S);
 	limit.tv_nsec = (long)(wait_us % GW_US_PER_S) * 1000;

@@ -76,7 +76,8 @@ int gw_reactor_signals(struct gw_reactor *reactor, const int *numbers, size_t co
 
 /* Runs until gw_reactor_stop. 0; negative errno: epoll failed. */
 int gw_reactor_run(struct gw_reactor *reactor);
-/* One turn, sleeping at most until `until_us` (tests drive a reactor with this). */
+/* One turn; it sleeps, at most until `until_us`, only when there was nothing to do (what blocks
+ * drives a reactor of its own with this). */
 int gw_reactor_turn(struct gw_reactor *reactor, uint64_t until_us);
 void gw_reactor_stop(struct gw_reactor *reactor);
 

@@ -11,7 +11,7 @@
 #include <stdint.h>
 
 #define GW_ID_BYTES 16u
-#define GW_ID_TEXT_BYTES 40u /* longest text of either form, NUL included */
+#define GW_ID_TEXT_BYTES 41u /* longest text of either form, NUL included */
 
 struct gw_id {
 	uint8_t bytes[GW_ID_BYTES];
