@@ -313,8 +313,8 @@ static const char *check_serve(const struct gw_head *head, const struct gw_serve
 		return "rate_per_s times seconds is past the limit, or not positive";
 	if (order->prompt_min == 0 || order->prompt_min > order->prompt_max)
 		return "prompt lengths must be at least 1, the smaller first";
-	if (order->prompt_max > model->window || order->prompt_max > model->rows - order->batch)
-		return "the longest prompt must fit the window, and a batch beside b decodes";
+	if (order->prompt_max > model->rows - order->batch)
+		return "the longest prompt must fit a batch beside b decodes";
 	if (order->output_min < 2 || order->output_min > order->output_max ||
 	    order->output_max > 100000)
 		return "output lengths must be 2 to 100000, the smaller first";
