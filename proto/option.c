@@ -380,12 +380,20 @@ static int find_name(const struct gw_program *program, int argc, char **argv)
 	return i;
 }
 
-static int unknown_command(const struct gw_program *program, const char *name)
+/* What stands where a command's name should be; `before`: the word in front of it, or NULL. */
+static int unknown_command(const struct gw_program *program, const char *before, const char *name)
 {
 	uint32_t best_distance = UINT32_MAX;
 	const char *best = NULL;
 	char text[200];
 
+	if (before && before[0] == '-' && option_words(program, NULL, before) == 1) {
+		(void)snprintf(text, sizeof(text),
+			       "\"%.60s\" stands before the command; a command's options come "
+			       "behind its name",
+			       before);
+		return usage_error(program, NULL, text);
+	}
 	for (const struct gw_command *command = program->commands; command->name; command++) {
 		uint32_t distance = gw_text_distance(name, command->name);
 
@@ -437,7 +445,8 @@ int gw_program_main(const struct gw_program *program, int argc, char **argv)
 		while (command->name && strcmp(command->name, argv[name]) != 0)
 			command++;
 		if (!command->name)
-			return unknown_command(program, argv[name]);
+			return unknown_command(program, name > 1 ? argv[name - 1] : NULL,
+					       argv[name]);
 		memmove(argv + 2, argv + 1, (size_t)(name - 1) * sizeof(*argv));
 		argc--;
 		argv++;

@@ -153,14 +153,17 @@ static int help_command(const struct gw_program *program, const struct gw_comman
 static int help_commands(const struct gw_program *program, struct gw_buf *out)
 {
 	int result = wrap(out, program->summary, 0, 0);
+	size_t widest = 8;
 
+	for (const struct gw_command *command = program->commands; command->name; command++)
+		widest = strlen(command->name) > widest ? strlen(command->name) : widest;
 	if (result == 0)
 		result = wrap_details(out, program->details);
 	if (result == 0)
 		result = gw_buf_printf(out, "\nCommands:\n");
 	for (const struct gw_command *command = program->commands; command->name && result == 0;
 	     command++)
-		result = help_line(out, command->name, command->summary, 12);
+		result = help_line(out, command->name, command->summary, INDENT + widest + 2);
 	if (result == 0)
 		result = help_options(out, "Common options", program->common);
 	return result < 0 ? result

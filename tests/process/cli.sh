@@ -34,6 +34,7 @@ json() {
 
 expect 2 'a command is missing' "$godwit"
 expect 2 'did you mean "submit"?' "$godwit" submti
+expect 2 '"--wait" stands before the command' "$godwit" --wait job.yaml
 expect 2 'did you mean "--count"?' "$godwit" run --cuont 3 -- true
 expect 2 'COMMAND [ARGUMENT ...] is missing' "$godwit" run
 expect 2 '--memory: found "1 parsec", expected a size' "$godwit" run -m '1 parsec' -- true

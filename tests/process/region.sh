@@ -88,7 +88,7 @@ ticket() { # FILE ROLE...
 }
 
 start_agent() { # NAME FIRST-PORT
-	"$agent" --state "$folder/$1" --keeper "$keeper" --data-address 127.0.0.1 \
+	"$agent" run --state "$folder/$1" --keeper "$keeper" --data-address 127.0.0.1 \
 		--ports "$2-$(($2 + 99))" --telemetry "500 ms" >>"$folder/$1.log" 2>&1 &
 	agent_pid=$!
 	pids+=("$agent_pid")
@@ -119,7 +119,10 @@ done
 start_agent n1 $((port + 1000))
 n1_pid=$agent_pid
 start_agent n2 $((port + 1100))
-eventually 20 nodes_up 2
+if ! eventually 20 nodes_up 2; then
+	tail -n 20 "$folder"/*.log
+	exit 1
+fi
 expect 0 'n2' "$godwit" sites
 expect 0 'scheduler of region north' "$godwit" version
 
@@ -256,5 +259,7 @@ kill -CONT "$scheduler_pid"
 eventually 20 nodes_up 2
 expect 0 'again' "$godwit" run -- echo again
 
+grep -h -A 20 -E 'runtime error:|Sanitizer|broken invariant' "$folder"/*.log "$folder"/n?/keeper/*.log &&
+	fail "a daemon has a fault"
 [ "$failures" -eq 0 ] || { tail -n 5 "$folder"/*.log; exit 1; }
 echo "a region works, refuses and survives"
