@@ -153,7 +153,7 @@ static uint8_t *encode(struct scheduler *s, const Godwit__Body *body, size_t *re
 	return bytes;
 }
 
-static void send(struct scheduler *s, struct node *node, enum gw_channel channel,
+static void send(struct scheduler *s, struct gw_node_id peer, enum gw_channel channel,
 		 uint64_t after_seq, const Godwit__Body *body)
 {
 	struct gw_effect effect = {.kind = GW_EFFECT_SEND, .after_seq = after_seq};
@@ -162,7 +162,7 @@ static void send(struct scheduler *s, struct node *node, enum gw_channel channel
 
 	if (!bytes)
 		return;
-	effect.send.peer = node->id;
+	effect.send.peer = peer;
 	effect.send.channel = channel;
 	out_add(s, &effect, bytes, size);
 }
@@ -170,13 +170,27 @@ static void send(struct scheduler *s, struct node *node, enum gw_channel channel
 void out_send(struct scheduler *s, struct node *node, const Godwit__Body *body)
 {
 	node->sent++;
-	send(s, node, GW_CHANNEL_STATE, s->seq, body);
+	send(s, node->id, GW_CHANNEL_STATE, s->seq, body);
 }
 
 /* Nothing durable hangs on a heartbeat's answer, and its lateness costs a lease. */
 void out_heartbeat(struct scheduler *s, struct node *node, const Godwit__Body *body)
 {
-	send(s, node, GW_CHANNEL_HEARTBEAT, 0, body);
+	send(s, node->id, GW_CHANNEL_HEARTBEAT, 0, body);
+}
+
+void out_refuse_peer(struct scheduler *s, struct gw_node_id peer, uint32_t code, uint64_t request,
+		     const char *text)
+{
+	Godwit__Body body = GODWIT__BODY__INIT;
+	Godwit__Refusal refusal = GODWIT__REFUSAL__INIT;
+
+	refusal.text = unconst(text);
+	refusal.code = code;
+	body.kind_case = GODWIT__BODY__KIND_REFUSAL;
+	body.refusal = &refusal;
+	body.request = request;
+	send(s, peer, GW_CHANNEL_STATE, s->seq, &body);
 }
 
 void out_reply(struct scheduler *s, uint64_t request, const Godwit__Body *body)
@@ -196,7 +210,7 @@ void out_refuse(struct scheduler *s, uint64_t request, uint32_t code, const char
 	Godwit__Body body = GODWIT__BODY__INIT;
 	Godwit__Refusal refusal = GODWIT__REFUSAL__INIT;
 
-	refusal.text = out_text(s, "%s", text);
+	refusal.text = unconst(text);
 	refusal.code = code;
 	body.kind_case = GODWIT__BODY__KIND_REFUSAL;
 	body.refusal = &refusal;

@@ -11,6 +11,7 @@
 #include "scheduler/core/state.h"
 
 #define PROBE_SAMPLES_MIN 1u
+#define RTT_CHANGE_US_MIN 100u /* less lets no plan differ */
 
 static bool pairs_grow(struct scheduler *s)
 {
@@ -48,7 +49,8 @@ static bool moved(uint32_t before_us, uint32_t now_us)
 {
 	uint32_t change_us = before_us > now_us ? before_us - now_us : now_us - before_us;
 
-	return before_us == GW_GRID_RTT_UNKNOWN_US || change_us > before_us / 5;
+	return before_us == GW_GRID_RTT_UNKNOWN_US ||
+	       (change_us > before_us / 5 && change_us > RTT_CHANGE_US_MIN);
 }
 
 void paths_report(struct scheduler *s, struct node *node, const Godwit__PathReport *report)

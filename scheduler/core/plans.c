@@ -14,6 +14,8 @@
 #include "proto/base/check.h"
 #include "scheduler/core/state.h"
 
+#define VERDICT_BYTES_MAX (600u << 10) /* in one answer, beside its placements */
+
 void plans_wake(struct scheduler *s)
 {
 	s->plan_rescan = true;
@@ -271,10 +273,12 @@ static Godwit__SiteVerdict **verdicts(struct scheduler *s, const struct gw_plan_
 	Godwit__SiteVerdict **list =
 		gw_arena_alloc(&s->arena, (plan->site_count + 1) * sizeof(Godwit__SiteVerdict *));
 
+	size_t size = 0;
+
 	*ret_count = 0;
 	if (!list || !job->verdicts)
 		return NULL;
-	for (uint32_t i = 0; i < plan->site_count; i++) {
+	for (uint32_t i = 0; i < plan->site_count && size < VERDICT_BYTES_MAX; i++) {
 		const struct site *site = s->sites.entries[i];
 		Godwit__SiteVerdict *verdict = gw_arena_alloc(&s->arena, sizeof(*verdict));
 
@@ -284,6 +288,7 @@ static Godwit__SiteVerdict **verdicts(struct scheduler *s, const struct gw_plan_
 		verdict->site = out_text(s, "%s", site->name);
 		verdict->chosen = job->verdicts[i].chosen;
 		verdict->reason = out_text(s, "%s", job->verdicts[i].reason);
+		size += gw_wire_size(&verdict->base);
 		list[(*ret_count)++] = verdict;
 	}
 	return list;

@@ -10,8 +10,9 @@
 
 #define JOBS_PAGE_MAX 1000u
 #define TASKS_PAGE_MAX 200u
-#define PAIRS_MAX 5000u
-#define SITES_BYTES_MAX (700u << 10)
+#define PAIRS_MAX 10000u
+#define PAIR_BYTES_MAX (400u << 10) /* in the first page of sites, and with its nodes: */
+#define SITES_BYTES_MAX (900u << 10)
 
 static bool is_operator(const struct gw_peer *user)
 {
@@ -254,11 +255,16 @@ static void node_info_of(struct scheduler *s, const struct node *node, bool with
 	}
 }
 
-static void fill_pairs(struct scheduler *s, Godwit__SitesReply *reply)
+/* Returns their size. */
+static size_t fill_pairs(struct scheduler *s, Godwit__SitesReply *reply)
 {
+	size_t size = 0;
+
 	reply->pairs = gw_arena_alloc(&s->arena, PAIRS_MAX * sizeof(*reply->pairs));
 	for (uint32_t from = 0; reply->pairs && from < s->sites.count; from++) {
-		for (uint32_t to = 0; to < s->sites.count && reply->n_pairs < PAIRS_MAX; to++) {
+		for (uint32_t to = 0;
+		     to < s->sites.count && reply->n_pairs < PAIRS_MAX && size < PAIR_BYTES_MAX;
+		     to++) {
 			const struct pair *pair = pair_of(s, from, to);
 			const struct site *a = s->sites.entries[from];
 			const struct site *b = s->sites.entries[to];
@@ -268,16 +274,18 @@ static void fill_pairs(struct scheduler *s, Godwit__SitesReply *reply)
 				continue;
 			out = gw_arena_alloc(&s->arena, sizeof(*out));
 			if (!out)
-				return;
+				return size;
 			godwit__site_pair__init(out);
 			out->from = out_text(s, "%s", a->name);
 			out->to = out_text(s, "%s", b->name);
 			out->rtt_us = pair->rtt_us;
 			out->loss_ppm = pair->loss_ppm;
 			out->age_us = s->now.mono_us - pair->at_us;
+			size += gw_wire_size(&out->base) + 4;
 			reply->pairs[reply->n_pairs++] = out;
 		}
 	}
+	return size;
 }
 
 /* Nodes from the offset on, as many as one message holds; the distances with the first page. */
@@ -291,7 +299,7 @@ static void sites(struct scheduler *s, uint64_t request, const Godwit__SitesRequ
 	if (asked->count_max && asked->count_max < left)
 		left = asked->count_max;
 	if (asked->offset == 0)
-		fill_pairs(s, &reply);
+		size = fill_pairs(s, &reply);
 	reply.region = s->region;
 	reply.total = s->nodes.count;
 	reply.nodes = gw_arena_alloc(&s->arena, (left + 1) * sizeof(*reply.nodes));

@@ -91,22 +91,27 @@ static bool stray_done(const struct task *task, struct gw_attempt_id attempt)
 	return task->state != TASK_PLACED || attempt.attempt > task->attempt;
 }
 
-static void stray_kill(struct scheduler *s, struct stray *stray)
+static void kill_uncounted(struct scheduler *s, struct node *node, struct gw_attempt_id attempt)
 {
 	Godwit__Body body = GODWIT__BODY__INIT;
 	Godwit__TaskKill kill = GODWIT__TASK_KILL__INIT;
 	Godwit__AttemptRef ref;
 
-	if (stray->killed || !stray->node->session)
-		return;
-	stray->killed = true;
-	gw_wire_attempt(&stray->key.attempt, &ref);
+	gw_wire_attempt(&attempt, &ref);
 	kill.attempt = &ref;
 	kill.grace_us = STRAY_GRACE_US;
 	kill.reason = out_text(s, "the scheduler no longer counts on this attempt");
 	body.kind_case = GODWIT__BODY__KIND_TASK_KILL;
 	body.task_kill = &kill;
-	out_send(s, stray->node, &body);
+	out_send(s, node, &body);
+}
+
+static void stray_kill(struct scheduler *s, struct stray *stray)
+{
+	if (stray->killed || !stray->node->session)
+		return;
+	stray->killed = true;
+	kill_uncounted(s, stray->node, stray->key.attempt);
 }
 
 void strays_of_task(struct scheduler *s, const struct task *task)
@@ -211,7 +216,8 @@ void stray_report(struct scheduler *s, struct node *node, struct gw_attempt_id a
 	}
 	if (!stray)
 		stray = stray_add(s, node, &key);
-	if (!stray || !stray_done(task, attempt))
-		return;
-	stray_kill(s, stray);
+	if (!stray)
+		kill_uncounted(s, node, attempt);
+	else if (stray_done(task, attempt))
+		stray_kill(s, stray);
 }

@@ -73,17 +73,11 @@ static void on_role(struct scheduler *s, const struct gw_event *event)
 		begin_term(s, event->role.term);
 }
 
-static void refuse_peer(struct scheduler *s, struct node *node, uint64_t request)
+static void refuse(struct scheduler *s, struct node *node, uint64_t request)
 {
-	Godwit__Body body = GODWIT__BODY__INIT;
-	Godwit__Refusal refusal = GODWIT__REFUSAL__INIT;
-
-	refusal.text = out_text(s, "an agent may not ask this of a scheduler");
-	refusal.code = REFUSAL_IDENTITY;
-	body.kind_case = GODWIT__BODY__KIND_REFUSAL;
-	body.refusal = &refusal;
-	body.request = request;
-	out_send(s, node, &body);
+	node->sent++;
+	out_refuse_peer(s, node->id, REFUSAL_IDENTITY, request,
+			"an agent may not ask this of a scheduler");
 }
 
 static void on_state(struct scheduler *s, struct node *node, const Godwit__Body *body)
@@ -105,7 +99,7 @@ static void on_state(struct scheduler *s, struct node *node, const Godwit__Body 
 	else if (body->kind_case == GODWIT__BODY__KIND_REFUSAL)
 		logs_refused(s, node, body->request, body->refusal->text);
 	else
-		refuse_peer(s, node, body->request);
+		refuse(s, node, body->request);
 }
 
 static void on_message(struct scheduler *s, const struct gw_event *event)

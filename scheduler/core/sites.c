@@ -10,6 +10,7 @@
 #include "scheduler/core/state.h"
 #include "scheduler/place/residency.h"
 
+#define LABEL_BYTES_MAX (2 * GW_NAME_BYTES_MAX + 1)
 #define DEVICE_UUID_BYTES_MAX 47u /* NVML's have 40; a gang's record holds one for each device */
 
 struct node *node_find(const struct scheduler *s, struct gw_node_id id)
@@ -235,8 +236,11 @@ void node_peer_up(struct scheduler *s, const struct gw_peer *peer, bool resumed)
 		return;
 	}
 	node = know(s, peer);
-	if (!node)
-		return; /* past the limit of nodes: it stays outside, and `godwit sites` lacks it */
+	if (!node) {
+		out_refuse_peer(s, peer->node, REFUSAL_OVERLOAD, 0,
+				"the scheduler has as many nodes or sites as it can");
+		return;
+	}
 	if (!resumed) {
 		node->received = 0;
 		node->sent = 0;
@@ -273,7 +277,7 @@ uint32_t label_number(struct scheduler *s, const char *text, bool add)
 	label = gw_table_find(&s->labels, &hash);
 	if (label)
 		return strcmp(label->text, text) == 0 ? label->number : GW_LABEL_UNKNOWN;
-	if (!add || s->labels.count >= LABELS_MAX)
+	if (!add || s->labels.count >= LABELS_MAX || strlen(text) > LABEL_BYTES_MAX)
 		return GW_LABEL_UNKNOWN;
 	label = calloc(1, sizeof(*label));
 	if (!label)

@@ -18,7 +18,7 @@
 #define GANG_TASKS_MAX GW_GRID_TASKS_MAX
 #define PRIORITY_MAX 1000u
 #define USERS_MAX 100000u
-#define STRAYS_MAX 100000u
+#define STRAYS_MAX 10000u
 #define LABELS_MAX 60000u /* different labels, and different device types */
 #define LOG_REQUESTS_MAX 1024u
 #define QUERY_PLANS_MAX 16u        /* dry runs and explanations under way */
@@ -372,6 +372,9 @@ static inline char *unconst(const char *text)
 void out_append(struct scheduler *s, uint64_t seq, const uint8_t *bytes, size_t size);
 void out_send(struct scheduler *s, struct node *node, const Godwit__Body *body);
 void out_heartbeat(struct scheduler *s, struct node *node, const Godwit__Body *body);
+/* Also to a peer that is not a node of ours. */
+void out_refuse_peer(struct scheduler *s, struct gw_node_id peer, uint32_t code, uint64_t request,
+		     const char *text);
 void out_reply(struct scheduler *s, uint64_t request, const Godwit__Body *body);
 void out_refuse(struct scheduler *s, uint64_t request, uint32_t code, const char *text);
 void out_revoke(struct scheduler *s, struct gw_node_id node);
