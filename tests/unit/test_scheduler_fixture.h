@@ -9,7 +9,7 @@
 #include "proto/step.h"
 #include "scheduler/core/scheduler.h"
 
-#define WORLD_NODES_MAX 64u
+#define WORLD_NODES_MAX 2048u
 #define WORLD_GIB (1ull << 30)
 
 struct message {
@@ -28,7 +28,7 @@ struct held_plan {
 struct world_node {
 	struct gw_peer peer;
 	char name[24];
-	char site[24];
+	char site[64];
 	uint64_t heartbeats;
 	uint64_t sent; /* state bodies of this session */
 	uint64_t received;

@@ -595,6 +595,53 @@ static void lists_come_in_pages(void **state)
 	world_free(w);
 }
 
+static void check_size(const struct message *message)
+{
+	assert_true(message->size <= GW_MESSAGE_BYTES_MAX);
+}
+
+/* As many sites as there may be, with the longest names: the core checks its messages' size. */
+static void the_largest_answers_fit_a_message(void **state)
+{
+	struct world *w = world_new(64);
+	Godwit__Body body = GODWIT__BODY__INIT;
+	Godwit__SubmitRequest request = GODWIT__SUBMIT_REQUEST__INIT;
+	Godwit__ExplainRequest explain = GODWIT__EXPLAIN_REQUEST__INIT;
+	struct gw_job_id job;
+	struct spec spec;
+	char site[64];
+
+	(void)state;
+	for (uint32_t i = 0; i < GW_SITES_MAX; i++) {
+		(void)snprintf(site, sizeof(site), "%063u", i);
+		world_up(w, world_know(w, site), false);
+		world_info(w, i, 4, 8 * WORLD_GIB);
+		world_inventory(w, i, NULL, 0);
+		world_forget_messages(w);
+	}
+	world_up(w, world_know(w, "one-too-many"), false);
+	assert_non_null(world_take(w, GW_SITES_MAX, GODWIT__BODY__KIND_REFUSAL));
+	for (uint32_t i = 1; i < GW_SITES_MAX; i++)
+		world_rtt(w, 0, i, 1000 + i);
+	assert_true(sites(w, true, 0, 0)->n_nodes > 500);
+	spec_init(&spec, SERVE, 1024);
+	request.spec = &spec.spec;
+	request.dry_run = true;
+	body.kind_case = GODWIT__BODY__KIND_SUBMIT_REQUEST;
+	body.submit_request = &request;
+	assert_int_equal(world_ask(w, &w->user, &body)->submit_reply->n_placements, 1024);
+	spec_init(&spec, TASK, 10000);
+	job = world_submit(w, &spec);
+	for (uint32_t i = 0; i < w->message_count; i++)
+		check_size(&w->messages[i]);
+	assert_int_equal(world_job(w, job)->running, 8000);
+	explain.job = gw_wire_id(&job.id);
+	body.kind_case = GODWIT__BODY__KIND_EXPLAIN_REQUEST;
+	body.explain_request = &explain;
+	assert_true(world_ask(w, &w->user, &body)->explain_reply->n_verdicts > 1000);
+	world_free(w);
+}
+
 /* The printed life cycles are those of the code. GODWIT_REWRITE=1 prints them anew. */
 static void the_life_cycles_are_as_printed(void **state)
 {
@@ -633,6 +680,7 @@ int main(void)
 		cmocka_unit_test(output_is_read_where_it_lies),
 		cmocka_unit_test(an_unanswered_read_ends),
 		cmocka_unit_test(lists_come_in_pages),
+		cmocka_unit_test(the_largest_answers_fit_a_message),
 		cmocka_unit_test(the_life_cycles_are_as_printed),
 	};
 
