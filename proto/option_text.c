@@ -75,7 +75,6 @@ static int help_line(struct gw_buf *out, const char *head, const char *text, siz
 
 	if (result == 0 && INDENT + length + 2 > column) {
 		result = gw_buf_append(out, "\n", 1);
-		length = 0;
 		return result < 0 ? result : wrap(out, text, column, 0);
 	}
 	return result < 0 ? result : wrap(out, text, column, INDENT + length);
