@@ -12,15 +12,10 @@
 #include <string.h>
 
 #include "proto/base/check.h"
+#include "proto/program.h"
 
 #define TEXT_BYTES_MAX (1u << 20) /* of a help text, a man page, a command line's values */
 #define OPTIONS_BYTES_MAX 4096u
-
-enum exit_code {
-	EXIT_GOOD = 0,
-	EXIT_FAILED = 1,
-	EXIT_USAGE = 2,
-};
 
 static const struct gw_mark no_mark;
 
@@ -268,28 +263,6 @@ int gw_command_parse(const struct gw_program *program, const struct gw_command *
 	return 0;
 }
 
-static int usage_error(const struct gw_program *program, const struct gw_command *command,
-		       const char *text)
-{
-	struct gw_buf usage;
-
-	gw_buf_init(&usage, TEXT_BYTES_MAX);
-	(void)fprintf(stderr, "%s: %s\n", program->name, text);
-	if (gw_program_usage(program, command, &usage) == 0)
-		(void)fprintf(stderr, "%sTry --help.\n", usage.bytes);
-	gw_buf_deinit(&usage);
-	return EXIT_USAGE;
-}
-
-static int print(int result, struct gw_buf *text)
-{
-	if (result == 0 &&
-	    (fwrite(text->bytes, 1, text->size, stdout) != text->size || fflush(stdout) != 0))
-		result = -EIO;
-	gw_buf_deinit(text);
-	return result < 0 ? EXIT_FAILED : EXIT_GOOD;
-}
-
 static int print_man(const struct gw_program *program, const char *name)
 {
 	const struct gw_format *format = program->formats;
@@ -298,13 +271,13 @@ static int print_man(const struct gw_program *program, const char *name)
 
 	gw_buf_init(&text, TEXT_BYTES_MAX);
 	if (!name)
-		return print(gw_program_man(program, &text), &text);
+		return gw_program_print(gw_program_man(program, &text), &text);
 	for (; format && format->name; format++) {
 		if (strcmp(format->name, name) == 0)
-			return print(gw_format_man(program, format, &text), &text);
+			return gw_program_print(gw_format_man(program, format, &text), &text);
 	}
 	(void)snprintf(error, sizeof(error), "no manual page \"%.60s\" here", name);
-	return usage_error(program, NULL, error);
+	return gw_program_fail(program, NULL, error);
 }
 
 static int print_completion(const struct gw_program *program, const char *shell)
@@ -312,9 +285,9 @@ static int print_completion(const struct gw_program *program, const char *shell)
 	struct gw_buf text;
 
 	if (!shell || strcmp(shell, "bash") != 0)
-		return usage_error(program, NULL, "--completion needs an argument: bash");
+		return gw_program_fail(program, NULL, "--completion needs an argument: bash");
 	gw_buf_init(&text, TEXT_BYTES_MAX);
-	return print(gw_program_completion(program, &text), &text);
+	return gw_program_print(gw_program_completion(program, &text), &text);
 }
 
 /* How many words an option takes, its argument included. */
@@ -352,9 +325,10 @@ static bool run_builtin(const struct gw_program *program, const struct gw_comman
 			continue;
 		}
 		if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
-			*ret_code = print(gw_program_help(program, command, &text), &text);
+			*ret_code =
+				gw_program_print(gw_program_help(program, command, &text), &text);
 		else if (strcmp(argv[i], "--version") == 0)
-			*ret_code = print(
+			*ret_code = gw_program_print(
 				gw_buf_printf(&text, "%s %s\n", program->name, GODWIT_VERSION),
 				&text);
 		else if (strcmp(argv[i], "--man") == 0)
@@ -392,7 +366,7 @@ static int unknown_command(const struct gw_program *program, const char *before,
 			       "\"%.60s\" stands before the command; a command's options come "
 			       "behind its name",
 			       before);
-		return usage_error(program, NULL, text);
+		return gw_program_fail(program, NULL, text);
 	}
 	for (const struct gw_command *command = program->commands; command->name; command++) {
 		uint32_t distance = gw_text_distance(name, command->name);
@@ -404,7 +378,7 @@ static int unknown_command(const struct gw_program *program, const char *before,
 	}
 	(void)snprintf(text, sizeof(text), "unknown command \"%.60s\"%s%s%s", name,
 		       best ? "; did you mean \"" : "", best ? best : "", best ? "\"?" : "");
-	return usage_error(program, NULL, text);
+	return gw_program_fail(program, NULL, text);
 }
 
 static int run_command(const struct gw_program *program, const struct gw_command *command, int argc,
@@ -421,7 +395,7 @@ static int run_command(const struct gw_program *program, const struct gw_command
 	gw_arena_init(&arena, TEXT_BYTES_MAX);
 	if (gw_command_parse(program, command, argc, argv, options, &operand_count, &operands,
 			     &arena, &error) < 0)
-		code = usage_error(program, command, error.text);
+		code = gw_program_fail(program, command, error.text);
 	else
 		code = command->run(command, options, operand_count, operands);
 	gw_arena_deinit(&arena);
@@ -439,7 +413,7 @@ int gw_program_main(const struct gw_program *program, int argc, char **argv)
 		if (name >= argc)
 			return run_builtin(program, NULL, argc - 1, argv + 1, &code)
 				       ? code
-				       : usage_error(program, NULL, "a command is missing");
+				       : gw_program_fail(program, NULL, "a command is missing");
 		if (run_builtin(program, NULL, name, argv, &code))
 			return code;
 		while (command->name && strcmp(command->name, argv[name]) != 0)
