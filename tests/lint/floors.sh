@@ -20,26 +20,28 @@ declare -A may=(
 	[tests]="any"
 )
 
-box_of() { # PATH -> box
-	local folder
-	folder=$(dirname "$1")
-	while [ "$folder" != . ] && [ -z "${may[$folder]+set}" ]; do
-		folder=$(dirname "$folder")
+box_of() { # PATH; sets `box`, to "." where there is none
+	box=$1
+	while [[ "$box" == */* ]]; do
+		box=${box%/*}
+		[ -n "${may[$box]+set}" ] && return
 	done
-	echo "$folder"
+	box=.
 }
 
 failures=0
 while IFS=: read -r file line include; do
-	target=$(sed 's/.*"\(.*\)".*/\1/' <<<"$include")
-	box=$(box_of "$file")
+	target=${include#*\"}
+	target=${target%%\"*}
+	box_of "$target"
+	target_box=$box
+	box_of "$file"
 	if [ "$box" = . ]; then
 		echo "$file:$line: this file stands in no box of tests/lint/floors.sh"
 		failures=$((failures + 1))
 		continue
 	fi
 	[ "${may[$box]}" = any ] && continue
-	target_box=$(box_of "$target")
 	case " ${may[$box]} " in
 	*" $target_box "*) ;;
 	*)
