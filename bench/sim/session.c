@@ -212,6 +212,7 @@ static void received_state(struct sim_side *side, const uint8_t *bytes, size_t s
 	now_at(side, &now);
 	gw_arena_reset(&host->shared->arena);
 	result = gw_link_receive(side->link, &now, &host->shared->arena, bytes, size, &delivery);
+	sim_say_envelope(host->world, host->name, bytes, size);
 	if (delivery.agreed || side->state_generation == 0)
 		side->state_generation = side->session->state.received_generation;
 	switch (result) {
@@ -231,6 +232,7 @@ static void received_state(struct sim_side *side, const uint8_t *bytes, size_t s
 	case GW_LINK_SPOOFED:
 		sim_world_fail(host->world, "%s: its link does not take what its peer's link made",
 			       host->name);
+		sim_say_envelope(host->world, host->name, bytes, size);
 		break;
 	}
 }

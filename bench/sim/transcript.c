@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "proto/base/limits.h"
+
 static const char *kind_name(const ProtobufCMessageDescriptor *descriptor, int kind)
 {
 	for (unsigned i = 0; i < descriptor->n_fields; i++) {
@@ -67,6 +69,27 @@ void sim_say_body(struct sim_world *world, const char *who, const char *arrow, c
 	detail(body, text, sizeof(text));
 	sim_transcribe(world, who, "%s %s %s%s", arrow, other,
 		       kind_name(&godwit__body__descriptor, (int)body->kind_case), text);
+}
+
+void sim_say_envelope(struct sim_world *world, const char *who, const uint8_t *bytes, size_t size)
+{
+	static const char *const controls[] = {"data", "HELLO", "WELCOME", "REFUSE"};
+	const Godwit__Envelope *envelope;
+	struct gw_arena arena;
+
+	if (!world->transcript)
+		return;
+	gw_arena_init(&arena, GW_DECODE_BYTES_MAX);
+	envelope = gw_wire_decode_envelope(&arena, bytes, size);
+	if (envelope && (envelope->control != GODWIT__LINK_CONTROL__LINK_DATA || world->stopped))
+		sim_transcribe(world, who,
+			       "< link %s of epoch %04x to %04x, sequence %llu, acknowledged %llu",
+			       controls[envelope->control % 4],
+			       (unsigned)(envelope->epoch & 0xffff),
+			       (unsigned)(envelope->peer_epoch & 0xffff),
+			       (unsigned long long)envelope->sequence,
+			       (unsigned long long)envelope->acknowledged);
+	gw_arena_deinit(&arena);
 }
 
 static void placed_detail(const Godwit__TaskPlaced *placed, char *ret_text, size_t size)
