@@ -251,6 +251,20 @@ wait "$run_pid"
 is 0 "$?" "exit of a task whose agent was killed"
 is "begin end " "$(tr '\n' ' ' <"$folder/survivor")" "its output"
 is 1 "$(field 'v["tasks"][0]["attempt"]' "$godwit" --json jobs survivor)" "its attempts"
+rm "$folder/go"
+"$godwit" run --name talker -- sh -c 'i=0; while [ ! -e '"$folder"'/go ]; do
+	i=$((i + 1)); echo $i; sleep 0.02; done; echo end' >"$folder/talk" 2>"$folder/err" &
+run_pid=$!
+eventually 20 grep -q 10 "$folder/talk"
+kill -STOP "$scheduler_pid"
+eventually 30 grep -q 'trying again' "$folder/err"
+kill -CONT "$scheduler_pid"
+eventually 30 grep -q 'connected again' "$folder/err"
+touch "$folder/go"
+wait "$run_pid"
+is 0 "$?" "exit of a command whose link broke"
+is end "$(tail -n 1 "$folder/talk")" "the last line after a broken link"
+is "$(($(wc -l <"$folder/talk") - 1))" "$(sort -n "$folder/talk" | tail -n 1)" "lines, none lost or doubled"
 kill -STOP "$scheduler_pid"
 "$godwit" --timeout 1s jobs >"$folder/out" 2>&1
 is 1 "$?" "exit when the scheduler hangs"
