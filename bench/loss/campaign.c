@@ -9,6 +9,7 @@
 
 #define CONNECT_WAIT_MS 60000
 #define INFO_WAIT_MS 10000
+#define QUICK_AGE_SHARE 10 /* of a quick budget goes at most so much into the first ageing */
 
 static int wrong(struct gw_campaign *campaign, const char *text, const char *what)
 {
@@ -89,7 +90,8 @@ static int open_ring(struct gw_campaign *campaign, struct gw_ring_client *ring, 
 	ring->client.fd = -1;
 	if (!path || !path[0])
 		return 0;
-	ring->age_s = campaign->options.quick ? 1.5 : (double)campaign->options.age_us * 1e-6;
+	ring->age_s = campaign->options.quick ? GW_CAMPAIGN_QUICK_AGE_S
+					      : (double)campaign->options.age_us * 1e-6;
 	if (gw_client_open(&ring->client, path, CONNECT_WAIT_MS, error) == 0)
 		ring->info = gw_client_ask(&ring->client, json_pack("{s:s}", "op", "info"),
 					   INFO_WAIT_MS, error);
@@ -159,6 +161,8 @@ int gw_campaign_open(struct gw_campaign *campaign)
 	int r = 0;
 
 	campaign->rtt_ms = -1;
+	if (o->quick && campaign->options.age_us > o->budget_us / QUICK_AGE_SHARE)
+		campaign->options.age_us = o->budget_us / QUICK_AGE_SHARE;
 	campaign->group_sweep = json_array();
 	campaign->other_blocks = json_array();
 	gw_prng_init(&campaign->prng, o->seed);

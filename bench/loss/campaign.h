@@ -26,6 +26,11 @@
 #define GW_CAMPAIGN_PAIRS_MAX 64u
 #define GW_CAMPAIGN_CLAIM_PAIRS 10u /* fewer pairs carry no claim */
 #define GW_CAMPAIGN_CLAIM_BLOCK_S 20.0
+#define GW_CAMPAIGN_QUICK_AGE_S 1.0 /* of a connection whose delay fell, in a quick campaign */
+#define GW_CAMPAIGN_PROMPT_MIN 8    /* tokens of a request in latency cells, uniform */
+#define GW_CAMPAIGN_PROMPT_MAX 16
+#define GW_CAMPAIGN_OUTPUT_MIN 16
+#define GW_CAMPAIGN_OUTPUT_MAX 32
 #define GW_CAMPAIGN_KM_PER_RTT_MS 100.0
 #define GW_CAMPAIGN_BUDGET_PERCENT 5.0
 
@@ -126,7 +131,7 @@ struct gw_cell {
 	const char *congestion;
 	uint32_t pairs_wanted;
 	double block_s;
-	bool claims;        /* whether its row is to carry a claim at all */
+	int weight;         /* the heaviest are left out first when a quick budget is short */
 	double rate_per_s;  /* SERVE */
 	const char *failed; /* why it was not run; NULL: it was */
 	/* results */
@@ -207,6 +212,8 @@ size_t gw_cell_ratios(const struct gw_cell *cell, enum gw_metric metric,
 double gw_cell_mean(const struct gw_cell *cell, bool side_b, size_t offset);
 /* Why the cell carries no claim; NULL: it may. */
 const char *gw_cell_no_claim(const struct gw_campaign *campaign, const struct gw_cell *cell);
+/* Packets that the emulator lost as asked, in the blocks across; *ret_asked: loss was asked for. */
+uint64_t gw_cell_losses(const struct gw_cell *cell, bool *ret_asked);
 /* Loss against the faster of the two baselines (plain veth; the emulator at zero delay, by way of
  * the "0km" cell's ratio), per cent, with its interval. */
 struct gw_estimate gw_cell_loss(const struct gw_campaign *campaign, const struct gw_cell *cell);

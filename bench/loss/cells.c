@@ -18,15 +18,28 @@
 #define GROUPS_MAX 16u
 #define SWEEP_BATCH 30u
 #define SWEEP_BLOCK_S 5.0
-#define OUTPUT_TOKENS_MEAN 40.0 /* of the head's default, 16 to 64 */
-#define QUICK_PAIRS 2u          /* of the headline, its baselines and REAL: one quad */
-#define SERVE_BLOCKS 2.0        /* a serving block lasts so many blocks in a quick campaign */
-#define SERVE_WARM 1.3          /* with its arrivals before and after the measured ones */
-#define SERVE_DRAIN_S 7.0       /* until the last request is answered */
-#define QUICK_AGE_S 2.5         /* of one ring, after a fall of the delay */
-#define REAL_OVERHEAD_S 3.0     /* more of an unpaced block: its prompts take their real time */
-#define SWEEP_TRIES 3u          /* of a block of the sweep that is void */
+#define OUTPUT_TOKENS_MEAN ((GW_CAMPAIGN_OUTPUT_MIN + GW_CAMPAIGN_OUTPUT_MAX) / 2.0)
+#define QUICK_PAIRS 2u      /* of the headline, its baselines and REAL: one quad */
+#define SERVE_BLOCKS 1.5    /* a serving block lasts so many blocks in a quick campaign */
+#define SERVE_WARM 1.3      /* with its arrivals before and after the measured ones */
+#define SERVE_DRAIN_S 4.0   /* until the last request is answered */
+#define QUICK_SWEEP_S 90.0  /* the least budget that has room for the sweep of m */
+#define QUICK_BLOCK_S 1.0   /* the shortest block */
+#define REAL_OVERHEAD_S 3.0 /* more of an unpaced block: its prompts take their real time */
+#define SWEEP_TRIES 3u      /* of a block of the sweep that is void */
 #define REAL_PROBE_BATCH 32u
+
+/* What a short budget keeps longest comes first. */
+enum weight {
+	WEIGHT_HEADLINE,
+	WEIGHT_ZERO,
+	WEIGHT_SERVE,
+	WEIGHT_CONTROL,
+	WEIGHT_SWEEP,
+	WEIGHT_NULL,
+	WEIGHT_REAL,
+	WEIGHT_BESIDE,
+};
 
 static bool is_headline(const struct gw_campaign *c, double rtt_ms)
 {
@@ -58,20 +71,20 @@ static void shape(const struct gw_campaign *c, struct gw_side *s, double rtt_ms)
 	}
 }
 
-static struct gw_cell *add(struct gw_campaign *c, double rtt_ms, struct gw_side a, struct gw_side b,
-			   uint32_t pairs)
+static struct gw_cell *add(struct gw_campaign *c, enum weight weight, double rtt_ms,
+			   struct gw_side a, struct gw_side b, uint32_t pairs)
 {
 	struct gw_cell *cell = &c->cells[c->cell_count++];
 
 	CHECK(c->cell_count <= GW_CAMPAIGN_CELLS_MAX);
 	cell->kind = GW_CELL_RATE;
+	cell->weight = (int)weight;
 	cell->rtt_ms = rtt_ms;
 	cell->a = a;
 	cell->b = b;
 	cell->congestion = c->options.congestion;
 	cell->pairs_wanted = pairs;
 	cell->block_s = (double)c->options.block_us * 1e-6;
-	cell->claims = pairs >= GW_CAMPAIGN_CLAIM_PAIRS;
 	return cell;
 }
 
@@ -91,17 +104,19 @@ static void plan_distance(struct gw_campaign *c, double rtt_ms)
 {
 	struct gw_side a = side(c, &c->single, 1);
 	struct gw_side b = side(c, &c->cross, 1);
-	bool claimed = is_headline(c, rtt_ms) || rtt_ms <= 0;
+	bool headline = is_headline(c, rtt_ms);
 	uint32_t sweep_pairs = c->options.quick ? 1 : (uint32_t)c->options.sweep_pairs;
+	uint32_t pairs = headline || rtt_ms <= 0 ? claim_pairs(c) : sweep_pairs;
+	enum weight weight = headline ? WEIGHT_HEADLINE : rtt_ms <= 0 ? WEIGHT_ZERO : WEIGHT_SWEEP;
 
 	shape(c, &a, 0);
 	shape(c, &b, rtt_ms);
-	name(add(c, rtt_ms, a, b, claimed ? claim_pairs(c) : sweep_pairs), "");
+	name(add(c, weight, rtt_ms, a, b, pairs), "");
 	if (a.groups == b.groups && a.batch == b.batch)
 		return;
 	b.groups = a.groups;
 	b.batch = a.batch;
-	name(add(c, rtt_ms, a, b, claimed ? claim_pairs(c) : sweep_pairs), "_equal");
+	name(add(c, WEIGHT_BESIDE, rtt_ms, a, b, pairs), "_equal");
 }
 
 /* The same ring beside itself, its stage time raised by `scale`: what is put in must be read. */
@@ -114,7 +129,7 @@ static void plan_control(struct gw_campaign *c, const char *title, double scale)
 	shape(c, &a, 0);
 	shape(c, &b, 0);
 	b.scale = scale;
-	cell = add(c, 0, a, b, c->options.quick ? 1 : claim_pairs(c));
+	cell = add(c, WEIGHT_CONTROL, 0, a, b, c->options.quick ? 1 : claim_pairs(c));
 	(void)snprintf(cell->name, sizeof(cell->name), "%s", title);
 }
 
@@ -128,13 +143,13 @@ static void plan_headline(struct gw_campaign *c, double rtt_ms)
 
 	shape(c, &a, rtt_ms);
 	shape(c, &b, rtt_ms);
-	cell = add(c, rtt_ms, a, b, claim_pairs(c));
+	cell = add(c, WEIGHT_NULL, rtt_ms, a, b, claim_pairs(c));
 	(void)snprintf(cell->name, sizeof(cell->name), "control_null");
 
 	b = a;
 	a = side(c, &c->single, 1);
 	shape(c, &a, 0);
-	cell = add(c, rtt_ms, a, b, c->options.quick ? 1 : claim_pairs(c));
+	cell = add(c, WEIGHT_SERVE, rtt_ms, a, b, c->options.quick ? 1 : claim_pairs(c));
 	name(cell, "_serve");
 	cell->kind = GW_CELL_SERVE;
 	cell->block_s *= c->options.quick ? SERVE_BLOCKS : 1;
@@ -144,7 +159,7 @@ static void plan_headline(struct gw_campaign *c, double rtt_ms)
 	cell->rate_per_s = c->options.load * gw_theory_rate(&theory) / OUTPUT_TOKENS_MEAN;
 
 	if (c->options.congestion_beside && c->options.congestion_beside[0] && !c->options.quick) {
-		cell = add(c, rtt_ms, a, b, (uint32_t)c->options.sweep_pairs);
+		cell = add(c, WEIGHT_BESIDE, rtt_ms, a, b, (uint32_t)c->options.sweep_pairs);
 		name(cell, "_beside");
 		cell->congestion = c->options.congestion_beside;
 	}
@@ -158,7 +173,7 @@ static void plan_real(struct gw_campaign *c, double rtt_ms)
 
 	a.groups = b.groups = a.ring->stages;
 	a.batch = b.batch = 1;
-	name(add(c, rtt_ms, a, b, claim_pairs(c)), "_real");
+	name(add(c, WEIGHT_REAL, rtt_ms, a, b, claim_pairs(c)), "_real");
 }
 
 static void plan(struct gw_campaign *c)
@@ -178,47 +193,82 @@ static void plan(struct gw_campaign *c)
 
 /* --- time --- */
 
-static double ageing_s(const struct gw_campaign *c)
+/* Delays that some cell still visits. */
+static uint32_t visits(const struct gw_campaign *c)
 {
-	double age_s = (double)c->options.age_us * 1e-6;
+	uint32_t count = 0;
 
-	return c->options.quick ? age_s + QUICK_AGE_S * (c->rtt_count + 5)
-				: age_s * (c->rtt_count + 6);
+	for (uint32_t i = 0; i < c->cell_count; i++) {
+		bool seen = c->cells[i].failed != NULL;
+
+		for (uint32_t k = 0; k < i && !seen; k++)
+			seen = !c->cells[k].failed &&
+			       fabs(c->cells[k].rtt_ms - c->cells[i].rtt_ms) < 1e-9;
+		count += !seen;
+	}
+	return count;
 }
 
-/* Seconds of all cells' blocks if an ordinary block took `block_s`; 0: as they are planned. */
-static double cells_s(const struct gw_campaign *c, double block_s)
+static double ageing_s(const struct gw_campaign *c)
 {
-	double sum = 0;
+	double age_s = (double)c->options.age_us * 1e-6 + BLOCK_OVERHEAD_S;
+	double fall_s = GW_CAMPAIGN_QUICK_AGE_S + BLOCK_OVERHEAD_S;
 
+	return c->options.quick ? age_s + fall_s * visits(c) : age_s * (visits(c) + 4);
+}
+
+static bool sweeps(const struct gw_campaign *c)
+{
+	return !c->options.quick || (double)c->options.budget_us * 1e-6 >= QUICK_SWEEP_S;
+}
+
+/* Seconds of the whole campaign if an ordinary block took `block_s`; 0: as the cells are planned.
+ */
+static double total_s(const struct gw_campaign *c, double block_s)
+{
+	double swept_s = block_s > 0 && block_s < SWEEP_BLOCK_S ? block_s : SWEEP_BLOCK_S;
+	double sum = ageing_s(c);
+
+	if (sweeps(c))
+		sum += (GROUPS_SWEPT + 4) * (swept_s + BLOCK_OVERHEAD_S);
 	for (uint32_t i = 0; i < c->cell_count; i++) {
 		const struct gw_cell *cell = &c->cells[i];
 		bool serve = cell->kind == GW_CELL_SERVE;
+		bool real = cell->a.scale <= 0;
 		double one_s = block_s > 0 ? block_s * (serve ? SERVE_BLOCKS : 1) : cell->block_s;
 
-		one_s += BLOCK_OVERHEAD_S + (cell->a.scale > 0 ? 0 : REAL_OVERHEAD_S);
-		one_s += (serve ? (SERVE_WARM - 1) * one_s + SERVE_DRAIN_S : 0);
-		sum += 2 * cell->pairs_wanted * one_s;
+		if (cell->failed)
+			continue;
+		one_s = BLOCK_OVERHEAD_S + (real ? REAL_OVERHEAD_S : 0) +
+			(serve ? one_s * SERVE_WARM + SERVE_DRAIN_S : one_s);
+		sum += 2 * cell->pairs_wanted * one_s + (real ? 2 * one_s : 0);
 	}
 	return sum;
 }
 
-static double planned_s(const struct gw_campaign *c)
+static struct gw_cell *heaviest(struct gw_campaign *c)
 {
-	double block_s = (double)c->options.block_us * 1e-6;
+	struct gw_cell *found = NULL;
 
-	if (block_s > SWEEP_BLOCK_S)
-		block_s = SWEEP_BLOCK_S;
-	return ageing_s(c) + cells_s(c, 0) + (GROUPS_SWEPT + 4) * (block_s + BLOCK_OVERHEAD_S);
+	for (uint32_t i = 0; i < c->cell_count; i++)
+		if (!c->cells[i].failed && (!found || c->cells[i].weight > found->weight))
+			found = &c->cells[i];
+	return found;
 }
 
-/* A quick campaign is told how long it may take, and shares that among its blocks. */
+/* A quick campaign is told how long it may take: what does not fit is left out, said so, and the
+ * rest shares the time. */
 static void fit_budget(struct gw_campaign *c)
 {
-	double budget_s = (double)c->options.budget_us * 1e-6 - ageing_s(c);
+	double budget_s = (double)c->options.budget_us * 1e-6;
 	double block_s = 10;
+	struct gw_cell *last = heaviest(c);
 
-	while (block_s > 1 && cells_s(c, block_s) + (GROUPS_SWEPT + 4) * block_s > budget_s)
+	while (last && last->weight > WEIGHT_ZERO && total_s(c, QUICK_BLOCK_S) > budget_s) {
+		last->failed = "left out: the budget of this quick campaign is too short";
+		last = heaviest(c);
+	}
+	while (block_s > QUICK_BLOCK_S && total_s(c, block_s) > budget_s)
 		block_s -= 0.1;
 	c->options.block_us = (uint64_t)(block_s * 1e6);
 	for (uint32_t i = 0; i < c->cell_count; i++)
@@ -244,6 +294,8 @@ static void say_plan(const struct gw_campaign *c)
 	for (uint32_t i = 0; i < c->cell_count; i++) {
 		const struct gw_cell *cell = &c->cells[i];
 
+		if (cell->failed)
+			continue;
 		(void)fprintf(
 			stderr,
 			"  %-14s R %4.1f ms  m %u/%u  b %u/%u  %u pairs of %.1f s blocks  %s\n",
@@ -416,20 +468,26 @@ int gw_cells_run(struct gw_campaign *c)
 	if (r < 0)
 		return r;
 	plan(c);
+	for (uint32_t i = 0; i < c->cell_count; i++)
+		if (c->cells[i].a.ring->client.fd < 0 || c->cells[i].b.ring->client.fd < 0)
+			c->cells[i].failed = "the ring that it needs was not given";
+		else if (c->cells[i].rtt_ms > 0 && !c->options.emulator)
+			c->cells[i].failed = "there is no link emulator to set the delay";
 	if (c->options.quick)
 		fit_budget(c);
-	c->planned_s = gw_campaign_now_s() - c->began_s + planned_s(c);
+	c->planned_s = gw_campaign_now_s() - c->began_s +
+		       total_s(c, c->options.quick ? (double)c->options.block_us * 1e-6 : 0);
 	say_plan(c);
 	for (uint32_t i = 0; i < c->cell_count && r == 0; i++) {
 		struct gw_cell *cell = &c->cells[i];
 
-		if (cell->a.ring == &c->single_real)
+		if (cell->a.ring == &c->single_real && !cell->failed)
 			r = shape_real(c, cell);
 		if (r == 0)
 			r = gw_runner_cell(c, cell);
 		if (r == 0 && cell->failed)
 			(void)fprintf(stderr, "%s: not run: %s\n", cell->name, cell->failed);
-		if (r == 0 && strcmp(cell->name, "control_null") == 0 && !cell->failed)
+		if (r == 0 && cell->weight == WEIGHT_HEADLINE && !cell->failed && sweeps(c))
 			r = sweep_groups(c);
 	}
 	return r;

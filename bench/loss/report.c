@@ -453,6 +453,7 @@ static json_t *cell_json(const struct gw_campaign *campaign, const struct gw_cel
 {
 	struct gw_estimate loss = gw_cell_loss(campaign, cell);
 	const char *why = no_claim(campaign, cell);
+	bool lossy;
 	json_t *object =
 		json_pack("{s:s, s:s, s:s, s:f, s:s, s:f, s:i, s:b}", "name", cell->name, "kind",
 			  cell->kind == GW_CELL_SERVE ? "serve" : "block", "mode",
@@ -464,6 +465,8 @@ static json_t *cell_json(const struct gw_campaign *campaign, const struct gw_cel
 		(void)json_object_set_new(object, "why", json_string(why));
 	if (cell->failed)
 		return object;
+	(void)json_object_set_new(object, "packets_lost",
+				  json_integer((json_int_t)gw_cell_losses(cell, &lossy)));
 	(void)json_object_update_new(
 		object,
 		json_pack("{s:i, s:i, s:i, s:i, s:i, s:o, s:o, s:o, s:o, s:o, s:O}", "pairs",

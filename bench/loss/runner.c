@@ -18,8 +18,7 @@
 #define OVERRUN_SHARE_MAX 0.001
 #define ORDER_MARGIN_MS 120000
 #define REPLACEMENT_SHARE 5 /* one pair in so many may be run again for a void one */
-#define QUICK_AGE_S 1.5
-#define WARM_SHARE 0.15 /* of a serving block, before and after what is measured */
+#define WARM_SHARE 0.15     /* of a serving block, before and after what is measured */
 
 double gw_campaign_now_s(void)
 {
@@ -67,14 +66,17 @@ static json_t *order_for(const struct gw_campaign *campaign, const struct gw_cel
 	uint64_t rounds = rounds_for(campaign, cell);
 
 	if (cell->kind == GW_CELL_SERVE)
-		return json_pack(
-			"{s:s, s:i, s:i, s:f, s:f, s:f, s:I, s:f, s:f, s:f, s:s}", "op", "serve",
-			"m", (int)side->groups, "b", (int)side->batch, "rate_per_s",
-			cell->rate_per_s, "seconds", cell->block_s * (1 + WARM_SHARE), "warm_s",
-			cell->block_s * WARM_SHARE, "seed",
-			(json_int_t)(o->seed % INT32_MAX + number), "ttft_limit_ms",
-			(double)o->ttft_limit_us * 1e-3, "tpot_limit_ms",
-			(double)o->tpot_limit_us * 1e-3, "stage_time_scale", scale, "mode", mode);
+		return json_pack("{s:s, s:i, s:i, s:f, s:f, s:f, s:I, s:f, s:f, s:f, s:s, s:[i, "
+				 "i], s:[i, i]}",
+				 "op", "serve", "m", (int)side->groups, "b", (int)side->batch,
+				 "rate_per_s", cell->rate_per_s, "seconds",
+				 cell->block_s * (1 + WARM_SHARE), "warm_s",
+				 cell->block_s * WARM_SHARE, "seed",
+				 (json_int_t)(o->seed % INT32_MAX + number), "ttft_limit_ms",
+				 (double)o->ttft_limit_us * 1e-3, "tpot_limit_ms",
+				 (double)o->tpot_limit_us * 1e-3, "stage_time_scale", scale, "mode",
+				 mode, "prompt", GW_CAMPAIGN_PROMPT_MIN, GW_CAMPAIGN_PROMPT_MAX,
+				 "output", GW_CAMPAIGN_OUTPUT_MIN, GW_CAMPAIGN_OUTPUT_MAX);
 	if (rounds > 0)
 		return json_pack("{s:s, s:i, s:i, s:I, s:f, s:s}", "op", "block", "m",
 				 (int)side->groups, "b", (int)side->batch, "rounds",
@@ -236,7 +238,7 @@ static int set_rtt(struct gw_campaign *campaign, double rtt_ms)
 	for (size_t i = 0; i < GW_ARRAY_COUNT(rings); i++) {
 		rings[i]->aged = false;
 		rings[i]->age_s = campaign->options.quick && falling
-					  ? QUICK_AGE_S
+					  ? GW_CAMPAIGN_QUICK_AGE_S
 					  : (double)campaign->options.age_us * 1e-6;
 	}
 	return r;
@@ -356,6 +358,8 @@ int gw_runner_cell(struct gw_campaign *campaign, struct gw_cell *cell)
 	cell->pairs = calloc(GW_CAMPAIGN_PAIRS_MAX, sizeof(*cell->pairs));
 	if (!cell->pairs)
 		return -ENOMEM;
+	if (cell->failed)
+		return 0; /* the plan left it out */
 	if (cell->a.ring->client.fd < 0 || cell->b.ring->client.fd < 0) {
 		cell->failed = "the ring that it needs was not given";
 		return 0;
