@@ -58,6 +58,35 @@ bool gw_effects_room(const struct gw_effects *effects, uint32_t count)
 	       effects->arena.limit_bytes - effects->arena.used_bytes >= GW_MESSAGE_BYTES_MAX;
 }
 
+const uint8_t **gw_effect_bytes(struct gw_effect *effect, size_t *ret_size)
+{
+	switch (effect->kind) {
+	case GW_EFFECT_SEND:
+		*ret_size = effect->send.size;
+		return &effect->send.bytes;
+	case GW_EFFECT_APPEND:
+		*ret_size = effect->append.size;
+		return &effect->append.bytes;
+	case GW_EFFECT_SPAWN:
+		*ret_size = effect->spawn.size;
+		return &effect->spawn.bytes;
+	case GW_EFFECT_PROBE:
+		*ret_size = effect->probe.size;
+		return &effect->probe.bytes;
+	case GW_EFFECT_REPLY:
+		*ret_size = effect->reply.size;
+		return &effect->reply.bytes;
+	case GW_EFFECT_KILL:
+	case GW_EFFECT_FORGET:
+	case GW_EFFECT_STREAM:
+	case GW_EFFECT_PLAN:
+	case GW_EFFECT_REVOKE:
+		break;
+	}
+	*ret_size = 0;
+	return NULL;
+}
+
 /* Encodes into the list's arena; NULL: no room. */
 static const uint8_t *encode_body(struct gw_effects *effects, const Godwit__Body *body,
 				  size_t *ret_size)

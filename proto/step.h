@@ -27,16 +27,16 @@
 
 enum gw_event_kind {
 	GW_EVENT_START,
-	GW_EVENT_MESSAGE,   /* a body from a peer, in order, once */
-	GW_EVENT_TICK,      /* the time asked for by wake_us has come */
-	GW_EVENT_DURABLE,   /* records up to seq are durable */
-	GW_EVENT_SAMPLE,    /* agent: fresh telemetry */
-	GW_EVENT_SPAWNED,   /* agent: an attempt runs, or could not be started */
-	GW_EVENT_EXITED,    /* agent: an attempt ended */
-	GW_EVENT_OUTPUT,    /* agent: answer to a STREAM effect */
-	GW_EVENT_SUBMIT,    /* scheduler: a client's request */
-	GW_EVENT_PLANNED,   /* scheduler: a planner's result */
-	GW_EVENT_PEER_UP,   /* a session with a peer is open */
+	GW_EVENT_MESSAGE, /* a body from a peer, in order, once */
+	GW_EVENT_TICK,    /* the time asked for by wake_us has come */
+	GW_EVENT_DURABLE, /* records up to seq are durable */
+	GW_EVENT_SAMPLE,  /* agent: fresh telemetry */
+	GW_EVENT_SPAWNED, /* agent: an attempt runs, or could not be started, or is about to run */
+	GW_EVENT_EXITED,  /* agent: an attempt ended */
+	GW_EVENT_OUTPUT,  /* agent: answer to a STREAM effect */
+	GW_EVENT_SUBMIT,  /* scheduler: a client's request */
+	GW_EVENT_PLANNED, /* scheduler: a planner's result */
+	GW_EVENT_PEER_UP, /* a session with a peer is open */
 	GW_EVENT_PEER_DOWN, /* it is not */
 	GW_EVENT_ROLE,      /* scheduler: leader of this term, or follower */
 	GW_EVENT_OBSERVED,  /* agent: facts of the data plane, path measurements */
@@ -85,6 +85,7 @@ struct gw_event {
 		struct {
 			struct gw_attempt_id attempt;
 			uint32_t pid;
+			bool starting;                   /* neither yet, told to a new agent */
 			const char *error;               /* NULL: it runs */
 			const char *const *not_enforced; /* [not_enforced_count] "memory: why" */
 			size_t not_enforced_count;
@@ -247,6 +248,10 @@ bool gw_effects_send(struct gw_effects *effects, struct gw_node_id peer, enum gw
 		     uint64_t after_seq, const Godwit__Body *body);
 bool gw_effects_reply(struct gw_effects *effects, uint64_t request, uint64_t after_seq,
 		      const Godwit__Body *body);
+
+/* Where the effect points at its bytes, so that a host that keeps a copy can point it there; NULL:
+ * it has none. */
+const uint8_t **gw_effect_bytes(struct gw_effect *effect, size_t *ret_size);
 
 struct gw_node;
 

@@ -54,6 +54,7 @@ struct gw_host {
 	struct gw_host_counts counts;
 	bool stepping;
 	bool failed;
+	bool ending;   /* being freed */
 	uint64_t term; /* the leader's as far as known; a server's own */
 	uint64_t appended_seq;
 	uint64_t durable_seq;
@@ -79,41 +80,11 @@ static void fail(struct gw_host *host, int error)
 		host->options.failed(host->options.context, error);
 }
 
-/* The bytes that an effect points at, in the core's arena; NULL: it has none. */
-static const uint8_t **effect_bytes(struct gw_effect *effect, size_t *ret_size)
-{
-	switch (effect->kind) {
-	case GW_EFFECT_SEND:
-		*ret_size = effect->send.size;
-		return &effect->send.bytes;
-	case GW_EFFECT_APPEND:
-		*ret_size = effect->append.size;
-		return &effect->append.bytes;
-	case GW_EFFECT_SPAWN:
-		*ret_size = effect->spawn.size;
-		return &effect->spawn.bytes;
-	case GW_EFFECT_PROBE:
-		*ret_size = effect->probe.size;
-		return &effect->probe.bytes;
-	case GW_EFFECT_REPLY:
-		*ret_size = effect->reply.size;
-		return &effect->reply.bytes;
-	case GW_EFFECT_KILL:
-	case GW_EFFECT_FORGET:
-	case GW_EFFECT_STREAM:
-	case GW_EFFECT_PLAN:
-	case GW_EFFECT_REVOKE:
-		break;
-	}
-	*ret_size = 0;
-	return NULL;
-}
-
 /* Keeps a copy until the record that it waits for lasts. */
 static void keep_waiting(struct gw_host *host, struct gw_effect *effect)
 {
 	size_t size;
-	const uint8_t **from = effect_bytes(effect, &size);
+	const uint8_t **from = gw_effect_bytes(effect, &size);
 	struct waiting *waiting;
 	const uint8_t **to;
 
@@ -129,7 +100,7 @@ static void keep_waiting(struct gw_host *host, struct gw_effect *effect)
 	waiting->next = NULL;
 	waiting->effect = *effect;
 	waiting->size = size;
-	to = effect_bytes(&waiting->effect, &size);
+	to = gw_effect_bytes(&waiting->effect, &size);
 	if (from && to) {
 		memcpy(waiting->bytes, *from, size);
 		*to = waiting->bytes;
@@ -269,6 +240,11 @@ static void run_plan(struct gw_host *host, const struct gw_effect *effect)
 	};
 	int error;
 
+	if (host->ending) {
+		(void)plan.run(plan.snapshot, 0,
+			       plan.seed); /* frees the snapshot; nobody asks more */
+		return;
+	}
 	CHECK(host->worker);
 	error = gw_worker_run(host->worker, &plan);
 	CHECK(error == 0); /* cores keep fewer plans in flight than GW_WORKER_QUEUE_MAX */
@@ -547,6 +523,7 @@ struct gw_host *gw_host_free(struct gw_host *host)
 {
 	if (!host)
 		return NULL;
+	host->ending = true;
 	host->worker = gw_worker_free(host->worker); /* its results still reach the core */
 	gw_sessions_free(host->sessions);
 	gw_reactor_timer_cancel(host->options.reactor, &host->tick);

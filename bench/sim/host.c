@@ -53,36 +53,6 @@ void sim_host_init(struct sim_host *host, struct sim_shared *shared, const struc
 	sim_timer_init(&host->write, written, host);
 }
 
-/* The bytes of an effect, where it has some. */
-static const uint8_t **effect_bytes(struct gw_effect *effect, size_t *ret_size)
-{
-	*ret_size = 0;
-	switch (effect->kind) {
-	case GW_EFFECT_SEND:
-		*ret_size = effect->send.size;
-		return &effect->send.bytes;
-	case GW_EFFECT_APPEND:
-		*ret_size = effect->append.size;
-		return &effect->append.bytes;
-	case GW_EFFECT_SPAWN:
-		*ret_size = effect->spawn.size;
-		return &effect->spawn.bytes;
-	case GW_EFFECT_PROBE:
-		*ret_size = effect->probe.size;
-		return &effect->probe.bytes;
-	case GW_EFFECT_REPLY:
-		*ret_size = effect->reply.size;
-		return &effect->reply.bytes;
-	case GW_EFFECT_KILL:
-	case GW_EFFECT_FORGET:
-	case GW_EFFECT_STREAM:
-	case GW_EFFECT_PLAN:
-	case GW_EFFECT_REVOKE:
-		break;
-	}
-	return NULL;
-}
-
 static void hold(struct sim_host *host, const struct gw_effect *effect)
 {
 	struct sim_held *held = calloc(1, sizeof(*held));
@@ -91,7 +61,7 @@ static void hold(struct sim_host *host, const struct gw_effect *effect)
 
 	CHECK(held);
 	held->effect = *effect;
-	bytes = effect_bytes(&held->effect, &size);
+	bytes = gw_effect_bytes(&held->effect, &size);
 	if (bytes) {
 		held->packet = sim_packet_new(host->world, *bytes, size);
 		*bytes = held->packet->bytes;
@@ -183,7 +153,7 @@ static void carry_out(struct sim_host *host, const struct gw_effect *effect)
 {
 	struct gw_effect copy = *effect;
 	size_t size;
-	const uint8_t **bytes = effect_bytes(&copy, &size);
+	const uint8_t **bytes = gw_effect_bytes(&copy, &size);
 
 	sim_trace(host->world, (uint64_t)effect->kind);
 	if (bytes)
