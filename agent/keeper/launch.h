@@ -14,7 +14,7 @@
 
 #define GW_LAUNCH_ERROR_BYTES 512u
 #define GW_LAUNCH_MARK                                                                             \
-	"GODWIT_ATTEMPT" /* variable that names the attempt in the task's environment */
+	"GODWIT_KEEPER_ATTEMPT" /* variable that names the attempt in the task's environment */
 
 struct gw_launch_rlimit {
 	int resource;

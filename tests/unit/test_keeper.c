@@ -59,7 +59,7 @@ static void tells_the_signal(void **state)
 static void set_details(Godwit__KeeperSpawn *spawn)
 {
 	static char colour[] = "COLOUR=blue";
-	static char mark[] = "GODWIT_ATTEMPT=mine";
+	static char mark[] = "GODWIT_KEEPER_ATTEMPT=mine";
 	static char *environment[] = {colour, mark};
 	static Godwit__KeeperRlimit nofile;
 	static Godwit__KeeperRlimit *rlimits[] = {&nofile};
@@ -87,12 +87,13 @@ static void gives_what_was_asked(void **state)
 
 	fixture_start(f);
 	(void)setenv("FROM_THE_KEEPER", "must not be seen", 1);
-	fixture_send_spawn(f, id,
-			   "echo $COLOUR $GODWIT_ATTEMPT ${FROM_THE_KEEPER:-clean}; ulimit -n; "
-			   "ulimit -Hn; pwd; grep Cpus_allowed_list /proc/self/status | cut -f2; "
-			   "ls /proc/self/fd | tr '\\n' ' '; ps -o pgid=,sid= $$ | tr -d ' \\n'; "
-			   "echo; echo $$$$; cat",
-			   set_details);
+	fixture_send_spawn(
+		f, id,
+		"echo $COLOUR $GODWIT_KEEPER_ATTEMPT ${FROM_THE_KEEPER:-clean}; ulimit -n; "
+		"ulimit -Hn; pwd; grep Cpus_allowed_list /proc/self/status | cut -f2; "
+		"ls /proc/self/fd | tr '\\n' ' '; ps -o pgid=,sid= $$ | tr -d ' \\n'; "
+		"echo; echo $$$$; cat",
+		set_details);
 	fixture_wait_for(f, GW_KEEPER_EXITED, id); /* cat ends: stdin is empty */
 	assert_int_equal(f->exit_code, 0);
 	(void)fixture_output(f, id, 1, 0, text, sizeof(text));
