@@ -211,6 +211,17 @@ static void take_spawned(struct gw_tasks *tasks, const struct gw_keeper_event *t
 	feed(tasks, &event);
 }
 
+/* Asked for by the agent before this one: left out, its attempt would be missed and started anew.
+ */
+static void take_starting(struct gw_tasks *tasks, const struct gw_keeper_event *told)
+{
+	struct gw_event event = {.kind = GW_EVENT_SPAWNED};
+
+	event.spawned.attempt = told->attempt;
+	event.spawned.starting = true;
+	feed(tasks, &event);
+}
+
 static void take_exited(struct gw_tasks *tasks, const struct gw_keeper_event *told)
 {
 	const Godwit__TaskStatus *task = told->status->task;
@@ -318,6 +329,8 @@ static void take(struct gw_tasks *tasks, const struct gw_keeper_event *told)
 		return;
 	case GW_KEEPER_NOTED: /* what becomes of it is told unasked */
 		answered(tasks, order_of(tasks, told->request));
+		if (!told->request)
+			take_starting(tasks, told);
 		return;
 	case GW_KEEPER_SPAWNED:
 	case GW_KEEPER_EXITED:

@@ -204,6 +204,11 @@ static int take_spawned(struct gw_agent *agent, const struct gw_event *event)
 
 	if (!run)
 		return 0;
+	if (event->spawned.starting) {
+		if (run->state == GW_RUN_ABSENT) /* the keeper was asked by the agent before */
+			(void)gw_runs_take(&agent->runs, run, GW_RUN_START);
+		return 0;
+	}
 	if (event->spawned.error) {
 		if (!gw_run_ended(run->state) && run->state != GW_RUN_RUNNING) {
 			r = gw_run_set_error(run, event->spawned.error);

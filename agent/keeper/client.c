@@ -301,8 +301,7 @@ static bool take_status(const Godwit__KeeperStatus *status, struct gw_keeper_eve
 	event->error = task->error && *task->error ? task->error : NULL;
 	switch (task->state) {
 	case GODWIT__ATTEMPT_STATE__ATTEMPT_STARTING:
-		if (event->request)
-			event->kind = GW_KEEPER_NOTED;
+		event->kind = GW_KEEPER_NOTED;
 		return true;
 	case GODWIT__ATTEMPT_STATE__ATTEMPT_RUNNING:
 		event->kind = GW_KEEPER_SPAWNED;

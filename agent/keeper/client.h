@@ -76,8 +76,8 @@ int gw_keeper_list(struct gw_keeper_client *client, uint64_t request);
 
 enum gw_keeper_event_kind {
 	GW_KEEPER_NONE,    /* nothing more now */
-	GW_KEEPER_NOTED,   /* answer to a spawn or kill of an attempt that is just being started:
-			      SPAWNED follows, unasked */
+	GW_KEEPER_NOTED,   /* an attempt is just being started, said in a list or in answer to a
+			      spawn or kill: SPAWNED follows, unasked */
 	GW_KEEPER_HELLO,   /* the keeper speaks our protocol */
 	GW_KEEPER_SPAWNED, /* an attempt runs, or could not be started (then `error`) */
 	GW_KEEPER_EXITED,  /* ended, lost, or a tombstone: see status->task->state */

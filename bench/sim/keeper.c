@@ -288,13 +288,13 @@ static void report(struct sim_timer *timer)
 	Godwit__Usage usage = GODWIT__USAGE__INIT;
 	struct gw_event event = {0};
 
-	if (attempt->state == GODWIT__ATTEMPT_STATE__ATTEMPT_STARTING)
-		return; /* said once it runs */
-	if (attempt->state == GODWIT__ATTEMPT_STATE__ATTEMPT_RUNNING ||
+	if (attempt->state == GODWIT__ATTEMPT_STATE__ATTEMPT_STARTING ||
+	    attempt->state == GODWIT__ATTEMPT_STATE__ATTEMPT_RUNNING ||
 	    attempt->state == GODWIT__ATTEMPT_STATE__ATTEMPT_FAILED_TO_START) {
 		event.kind = GW_EVENT_SPAWNED;
 		event.spawned.attempt = attempt->id;
 		event.spawned.pid = 1000;
+		event.spawned.starting = attempt->state == GODWIT__ATTEMPT_STATE__ATTEMPT_STARTING;
 		if (attempt->state == GODWIT__ATTEMPT_STATE__ATTEMPT_FAILED_TO_START)
 			event.spawned.error = "the program cannot be run: out of processes";
 	} else {

@@ -148,6 +148,27 @@ static void adopts_after_a_restart(void **state)
 	fixture_expect(f, "status 1/0/1 RUNNING\n");
 }
 
+/* The agent died between its SPAWN and the program's first moment: the next one must not call the
+ * attempt unknown, or it is started elsewhere. */
+static void adopts_what_is_just_starting(void **state)
+{
+	struct fixture *f = *state;
+	struct gw_event starting = {.kind = GW_EVENT_SPAWNED,
+				    .spawned = {.attempt = id(1), .starting = true}};
+
+	fixture_restart(f);
+	fixture_step(f, starting);
+	fixture_begin(f);
+	fixture_up(f, false);
+	fixture_ask_inventory(f);
+	fixture_expect(f, "heartbeat 1\ninventory part=0 count=1 last ; 1/0/1 STARTING\n");
+	fixture_start(f, id(1), 0);
+	fixture_expect(f, "status 1/0/1 STARTING\n");
+	fixture_spawned(f, id(1), NULL);
+	fixture_step(f, starting); /* said late, it changes nothing */
+	fixture_expect(f, "status 1/0/1 RUNNING\n");
+}
+
 static void lease_ends_unheard(void **state)
 {
 	struct fixture *f = *state;
@@ -184,12 +205,14 @@ static void lease_is_renewed_from_the_sending(void **state)
 	fixture_reply(f, 1, 10 * GW_US_PER_S);
 	fixture_expect(f, "heartbeat 1\nSPAWN 1/0/1\n");
 	fixture_pass(f, GW_US_PER_S / 2); /* sends heartbeat 2 */
+	fixture_pass(f, GW_US_PER_S / 4);
 	fixture_reply(f, 2, 10 * GW_US_PER_S);
 	fixture_reply(f, 2, 10 * GW_US_PER_S); /* twice, and one never sent: nothing changes */
 	fixture_reply(f, 99, 1000 * GW_US_PER_S);
 	fixture_down(f);
 	fixture_expect(f, "heartbeat 2\n");
-	fixture_pass(f, 5 * GW_US_PER_S - 1); /* half of so short a lease is the task's */
+	/* Half of so short a lease is the task's; it counts from the sending, not the answer. */
+	fixture_pass(f, 5 * GW_US_PER_S - GW_US_PER_S / 4 - 1);
 	fixture_expect(f, "");
 	fixture_pass(f, 1);
 	fixture_expect(f, "KILL 1/0/1\n");
@@ -510,6 +533,7 @@ int main(void)
 		TEST(kill_leaves_a_tombstone),
 		TEST(told_again_until_acknowledged),
 		TEST(adopts_after_a_restart),
+		TEST(adopts_what_is_just_starting),
 		TEST(lease_ends_unheard),
 		TEST(lease_is_renewed_from_the_sending),
 		TEST(adopted_lease_goes_on),
