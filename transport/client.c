@@ -116,11 +116,12 @@ static void received(void *context, const struct gw_zmessage *message)
 	flush(client);
 }
 
-static void connection(void *context, enum gw_connection state)
+static void connection(void *context, enum gw_connection state, int fd)
 {
 	struct gw_client *client = context;
 	struct gw_now now = gw_reactor_now(client->reactor);
 
+	(void)fd; /* there is only one */
 	switch (state) {
 	case GW_CONNECTION_UP:
 		gw_link_connected(client->link, &now);

@@ -151,10 +151,11 @@ static void received(void *context, const struct gw_zmessage *message)
 	gw_arena_deinit(&arena);
 }
 
-static void connection(void *context, enum gw_connection state)
+static void connection(void *context, enum gw_connection state, int fd)
 {
 	struct join *join = context;
 
+	(void)fd; /* there is only one */
 	switch (state) {
 	case GW_CONNECTION_UP:
 		send_request(join);

@@ -45,7 +45,7 @@ struct session {
 	const char *down_reason; /* the core is to be told; static text */
 	uint64_t used_us;
 	int fd;                          /* of its TCP connection, as of the last HELLO */
-	struct sockaddr_storage fd_peer; /* whose it was then: numbers are given out again */
+	struct sockaddr_storage fd_peer; /* whose it was then */
 	socklen_t fd_peer_size;
 };
 
@@ -62,6 +62,7 @@ struct gw_sessions {
 	struct gw_arena arena;
 	struct gw_buf out;
 	struct session *only; /* client: the scheduler's */
+	const char *noticed;  /* the last thing said */
 };
 
 static bool is_server(const struct gw_sessions *sessions)
@@ -239,15 +240,15 @@ static void take_connection(struct session *session, const struct gw_zmessage *m
 		session->fd = -1;
 }
 
-static void shut_session(const struct session *session)
+/* Whether its descriptor is still its connection's: numbers are given out again. */
+static bool has_connection(const struct session *session)
 {
 	struct sockaddr_storage peer;
 	socklen_t size = sizeof(peer);
 
 	memset(&peer, 0, sizeof(peer));
-	if (session->fd >= 0 && getpeername(session->fd, (struct sockaddr *)&peer, &size) == 0 &&
-	    size == session->fd_peer_size && memcmp(&peer, &session->fd_peer, size) == 0)
-		shut(session->fd);
+	return session->fd >= 0 && getpeername(session->fd, (struct sockaddr *)&peer, &size) == 0 &&
+	       size == session->fd_peer_size && memcmp(&peer, &session->fd_peer, size) == 0;
 }
 
 /* The good identity behind a message; NULL: refused and counted. */
@@ -465,19 +466,24 @@ static void heartbeat_received(void *context, const struct gw_zmessage *message)
 	release_arena(sessions);
 }
 
+/* Said once, until a connection stands again: libzmq tries every few seconds. */
 static void notice(struct gw_sessions *sessions, const char *text)
 {
-	if (sessions->calls.notice)
-		sessions->calls.notice(sessions->calls.context, text);
+	if (sessions->noticed == text || !sessions->calls.notice)
+		return;
+	sessions->noticed = text;
+	sessions->calls.notice(sessions->calls.context, text);
 }
 
-static void connection(void *context, enum gw_connection state)
+static void client_connection(void *context, enum gw_connection state, int fd)
 {
 	struct gw_sessions *sessions = context;
 	struct gw_now now = now_of(sessions);
 
+	(void)fd; /* there is only one */
 	switch (state) {
 	case GW_CONNECTION_UP:
+		sessions->noticed = NULL;
 		gw_link_connected(sessions->only->link, &now);
 		flush(sessions->only);
 		break;
@@ -495,6 +501,23 @@ static void connection(void *context, enum gw_connection state)
 	}
 }
 
+/* A TCP connection ended; whichever session used it is down. */
+static void server_connection(void *context, enum gw_connection state, int fd)
+{
+	struct gw_sessions *sessions = context;
+
+	if (state != GW_CONNECTION_DOWN)
+		return;
+	for (uint32_t i = 0; i < sessions->table.count; i++) {
+		struct session *session = sessions->table.entries[i];
+
+		if (session->fd == fd && !has_connection(session)) {
+			session->fd = -1;
+			set_down(session, "its connection ended");
+		}
+	}
+}
+
 static int open_sockets(struct gw_sessions *sessions, struct gw_fault *fault)
 {
 	const struct gw_host_options *options = &sessions->options;
@@ -507,7 +530,7 @@ static int open_sockets(struct gw_sessions *sessions, struct gw_fault *fault)
 		.domain = GW_ZAP_STATE,
 		.endpoint = server ? options->state_endpoint : options->region->state_endpoint,
 		.received = state_received,
-		.connection = server ? NULL : connection,
+		.connection = server ? server_connection : client_connection,
 		.context = sessions,
 	};
 	int error = gw_zsock_open(&zsock_options, &sessions->state, fault);
@@ -659,7 +682,8 @@ void gw_sessions_shut(struct gw_sessions *sessions, struct gw_node_id node)
 
 		if (!gw_id_equal(session->key.node.id, node.id))
 			continue;
-		shut_session(session);
+		if (has_connection(session))
+			shut(session->fd);
 		set_down(session, "its identity was revoked");
 		session->ended = true;
 	}

@@ -155,6 +155,7 @@ struct gw_worker *gw_worker_free(struct gw_worker *worker)
 	unlock(worker);
 	for (uint32_t i = 0; i < worker->thread_count; i++)
 		(void)pthread_join(worker->threads[i], NULL);
+	worker->thread_count = 0;
 	deliver(worker);
 	if (worker->watch.fd >= 0) {
 		gw_reactor_unwatch(worker->reactor, &worker->watch);
@@ -169,6 +170,8 @@ struct gw_worker *gw_worker_free(struct gw_worker *worker)
 int gw_worker_run(struct gw_worker *worker, const struct gw_plan *plan)
 {
 	uint32_t at;
+
+	CHECK(worker->thread_count > 0); /* no result may ask for another while it is freed */
 
 	if (worker->taken_count >= GW_WORKER_QUEUE_MAX)
 		return -ENOBUFS;

@@ -27,7 +27,7 @@ struct gw_plan {
 int gw_worker_new(struct gw_reactor *reactor, uint32_t thread_count, gw_planned_f *planned,
 		  void *context, struct gw_worker **ret_worker);
 /* Waits for the plans that run; those still queued run with no work units. All results, those
- * not yet delivered too, are delivered before it returns. */
+ * not yet delivered too, are delivered before it returns; none may ask for another plan. */
 struct gw_worker *gw_worker_free(struct gw_worker *worker);
 /* 0; -ENOBUFS: GW_WORKER_QUEUE_MAX wait already, nothing was taken. */
 int gw_worker_run(struct gw_worker *worker, const struct gw_plan *plan);

@@ -37,7 +37,7 @@
 struct gw_zsock {
 	struct gw_zsock_options options;
 	void *socket;
-	void *monitor; /* client: PAIR of connection events */
+	void *monitor; /* PAIR of connection events; NULL: nobody wants them */
 	struct gw_watch watch;
 	struct gw_watch monitor_watch;
 	struct gw_prepare prepare;
@@ -127,18 +127,20 @@ static int set_client(const struct gw_zsock_options *options, void *socket)
 	return error;
 }
 
-/* Connection events of a client come over a PAIR of their own. */
+/* Connection events come over a PAIR of their own. */
 static int open_monitor(struct gw_zsock *zsock)
 {
+	const int events = zsock->options.server_key
+				   ? ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_DISCONNECTED |
+					     ZMQ_EVENT_HANDSHAKE_FAILED_AUTH |
+					     ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL |
+					     ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL
+				   : ZMQ_EVENT_DISCONNECTED;
 	char endpoint[64];
 
 	(void)snprintf(endpoint, sizeof(endpoint), "inproc://monitor-%" PRIxPTR,
 		       (uintptr_t)zsock->socket);
-	if (zmq_socket_monitor(zsock->socket, endpoint,
-			       ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_DISCONNECTED |
-				       ZMQ_EVENT_HANDSHAKE_FAILED_AUTH |
-				       ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL |
-				       ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL) < 0)
+	if (zmq_socket_monitor(zsock->socket, endpoint, events) < 0)
 		return -errno;
 	zsock->monitor = zmq_socket(zsock->options.zmq, ZMQ_PAIR);
 	if (!zsock->monitor || set_int(zsock->monitor, ZMQ_LINGER, 0) < 0 ||
@@ -229,7 +231,7 @@ static void receive_one(struct gw_zsock *zsock)
 	(void)zmq_msg_close(&frame);
 }
 
-static void tell_connection(struct gw_zsock *zsock, uint16_t event)
+static void tell_connection(struct gw_zsock *zsock, uint16_t event, uint32_t value)
 {
 	enum gw_connection state;
 
@@ -241,44 +243,70 @@ static void tell_connection(struct gw_zsock *zsock, uint16_t event)
 		state = GW_CONNECTION_REFUSED;
 	else
 		state = GW_CONNECTION_STRANGE;
-	if (zsock->options.connection)
-		zsock->options.connection(zsock->options.context, state);
+	zsock->options.connection(zsock->options.context, state,
+				  event == ZMQ_EVENT_DISCONNECTED ? (int)value : -1);
 }
 
-/* The first frame's first two bytes are the event; the second frame is the address. */
+/* The first frame is 16 bits of event and 32 of value; the second is the address. */
 static void receive_event(struct gw_zsock *zsock)
 {
 	zmq_msg_t frame;
 	uint16_t event = 0;
+	uint32_t value = 0;
 	bool got;
 
 	(void)zmq_msg_init(&frame); /* cannot fail */
 	got = zmq_msg_recv(&frame, zsock->monitor, ZMQ_DONTWAIT) >= 0;
-	if (got && zmq_msg_size(&frame) >= sizeof(event))
-		memcpy(&event, zmq_msg_data(&frame), sizeof(event));
+	if (got && zmq_msg_size(&frame) == sizeof(event) + sizeof(value)) {
+		const uint8_t *bytes = zmq_msg_data(&frame);
+
+		memcpy(&event, bytes, sizeof(event));
+		memcpy(&value, bytes + sizeof(event), sizeof(value));
+	}
 	if (got)
 		discard_frames(zsock->monitor, &frame);
 	(void)zmq_msg_close(&frame);
 	if (got && event != 0)
-		tell_connection(zsock, event);
+		tell_connection(zsock, event, value);
 }
 
-/* Busy after any work: a callback may have used another socket, and so eaten that one's edge. */
-static bool prepare(void *context)
+static uint32_t take_events(struct gw_zsock *zsock)
 {
-	struct gw_zsock *zsock = context;
 	uint32_t handled = 0;
 
-	/* Events first: what comes over a new connection must find it announced. */
 	while (zsock->monitor && handled < BATCH_MAX && readable(zsock->monitor)) {
 		receive_event(zsock);
 		handled++;
 	}
+	return handled;
+}
+
+static uint32_t take_messages(struct gw_zsock *zsock)
+{
+	uint32_t handled = 0;
+
 	while (handled < BATCH_MAX && readable(zsock->socket)) {
 		receive_one(zsock);
 		handled++;
 	}
-	return handled > 0;
+	return handled;
+}
+
+/*
+ * What comes over a client's new connection must find it announced: events first. A server hears
+ * only of ends: messages first, so that a peer's last words count. Busy after any work: a callback
+ * may have used another socket, and so eaten that one's edge.
+ */
+static bool prepare(void *context)
+{
+	struct gw_zsock *zsock = context;
+	bool server = !zsock->options.server_key;
+	uint32_t handled = server ? 0 : take_events(zsock);
+
+	handled += take_messages(zsock);
+	if (server && !readable(zsock->socket))
+		handled += take_events(zsock);
+	return handled > 0 || readable(zsock->socket);
 }
 
 static int start(struct gw_zsock *zsock)
@@ -290,7 +318,7 @@ static int start(struct gw_zsock *zsock)
 	if (error == 0)
 		error = server ? set_server(options, zsock->socket)
 			       : set_client(options, zsock->socket);
-	if (error == 0 && !server)
+	if (error == 0 && options->connection)
 		error = open_monitor(zsock);
 	if (error == 0)
 		error = watch_socket(zsock, zsock->socket, &zsock->watch);

@@ -1,7 +1,7 @@
 /*
  * One ZeroMQ socket on a reactor: CURVE always, the options that make 4.3.4 behave, one frame a
- * message. A server binds a ROUTER in a ZAP domain; a client connects a DEALER to one server and
- * hears of its connection's state. Peers' routing ids are libzmq's own numbers, so they name a
+ * message. A server binds a ROUTER in a ZAP domain; a client connects a DEALER to one server. Both
+ * hear of their connections' state. Peers' routing ids are libzmq's own numbers, so they name a
  * connection and nothing else: who speaks is the User-Id that the ZAP handler gave to the key.
  */
 #ifndef GODWIT_TRANSPORT_ZSOCK_H
@@ -34,13 +34,14 @@ struct gw_zmessage {
 
 enum gw_connection {
 	GW_CONNECTION_UP,      /* handshake done */
-	GW_CONNECTION_DOWN,    /* lost; libzmq tries again */
+	GW_CONNECTION_DOWN,    /* lost; a client's libzmq tries again */
 	GW_CONNECTION_REFUSED, /* the server refuses this key (ZAP said no); libzmq tries again */
 	GW_CONNECTION_STRANGE, /* what answers is not a server with the expected key */
 };
 
 typedef void gw_zmessage_f(void *context, const struct gw_zmessage *message);
-typedef void gw_connection_f(void *context, enum gw_connection state);
+/* `fd` is what the connection had: closed by now, and perhaps another connection's already. */
+typedef void gw_connection_f(void *context, enum gw_connection state, int fd);
 
 struct gw_zsock_options {
 	struct gw_reactor *reactor;
@@ -51,7 +52,7 @@ struct gw_zsock_options {
 	const char *endpoint;      /* tcp://ADDRESS:PORT, numeric */
 	int high_water;            /* messages, each way, per connection; 0: 1000 */
 	gw_zmessage_f *received;
-	gw_connection_f *connection; /* client; may be NULL */
+	gw_connection_f *connection; /* may be NULL; a server hears of DOWN only */
 	void *context;
 };
 

@@ -346,10 +346,11 @@ static void knock_received(void *context, const struct gw_zmessage *message)
 	gw_arena_deinit(&arena);
 }
 
-static void knock_connection(void *context, enum gw_connection state)
+static void knock_connection(void *context, enum gw_connection state, int fd)
 {
 	struct knock *knock = context;
 
+	(void)fd;
 	knock->ups += state == GW_CONNECTION_UP;
 }
 

@@ -100,12 +100,33 @@ static void restarted_agent_is_a_new_session(void **state)
 	region->core.last_wall_us = 0;
 	host = test_agent_new(region, &agent, &core, NULL);
 	assert_true(TEST_UNTIL(region, core.ups == 1 && region->core.ups == 2));
+	assert_true(region->core.downs <= 1); /* the new one may be heard before the end */
 	assert_int_equal(region->core.resumes, 0);
 	core.telemetry_to_send = 3;
 	say_more(host);
 	assert_true(TEST_UNTIL(region, region->core.messages == 6));
 	assert_false(region->core.out_of_order);
 	gw_host_free(host);
+	test_identity_deinit(&agent);
+}
+
+/* A connection's end is heard at once, not by silence; and what was said before it counts. */
+static void an_end_is_heard_at_once(void **state)
+{
+	struct test_region *region = *state;
+	struct test_identity agent;
+	struct test_core core;
+	struct gw_host *host;
+
+	test_identity_init(region, &agent, "agent", GODWIT__ROLE__ROLE_AGENT, false);
+	host = test_agent_new(region, &agent, &core, NULL);
+	assert_true(TEST_UNTIL(region, core.ups == 1 && region->core.ups == 1));
+	core.telemetry_to_send = 50;
+	say_more(host);
+	gw_host_free(host);
+	assert_true(TEST_UNTIL(region, region->core.downs == 1));
+	assert_int_equal(region->core.messages, 50);
+	assert_false(region->core.out_of_order);
 	test_identity_deinit(&agent);
 }
 
@@ -395,6 +416,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(carries_through_cuts, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(restarted_agent_is_a_new_session, set_up,
 						tear_down),
+		cmocka_unit_test_setup_teardown(an_end_is_heard_at_once, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(heartbeats_go_both_ways, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(plans_beside_the_loop, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(ticks_when_asked, set_up, tear_down),

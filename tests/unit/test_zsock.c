@@ -43,10 +43,11 @@ static void bare_received(void *context, const struct gw_zmessage *message)
 	bare->messages++;
 }
 
-static void bare_connection(void *context, enum gw_connection state)
+static void bare_connection(void *context, enum gw_connection state, int fd)
 {
 	struct bare *bare = context;
 
+	(void)fd;
 	bare->ups += state == GW_CONNECTION_UP;
 	bare->downs += state == GW_CONNECTION_DOWN;
 	bare->refused += state == GW_CONNECTION_REFUSED;
