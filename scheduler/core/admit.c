@@ -220,12 +220,23 @@ static const char *check_model(struct scheduler *s, const Godwit__JobSpec *spec)
 	return NULL;
 }
 
+/* Ignoring what is not understood could mean to run a job where it must not run. */
+static bool has_unknown(const Godwit__JobSpec *spec)
+{
+	return spec->base.n_unknown_fields > 0 ||
+	       (spec->resources && spec->resources->base.n_unknown_fields > 0) ||
+	       (spec->model && spec->model->base.n_unknown_fields > 0);
+}
+
 const char *admit_check(struct scheduler *s, const Godwit__JobSpec *spec)
 {
 	const char *error;
 
 	if (!spec)
 		return "the submission holds no job spec";
+	if (has_unknown(spec))
+		return "the job spec has fields that this scheduler's version does not know; what "
+		       "they ask could not be kept";
 	error = check_shape(s, spec);
 	if (!error)
 		error = check_command(s, spec);

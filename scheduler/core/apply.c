@@ -377,6 +377,7 @@ void commit_task_changed(struct scheduler *s, struct task *task, Godwit__TaskCha
 	Godwit__TaskChanged changed = GODWIT__TASK_CHANGED__INIT;
 	struct gw_attempt_id attempt = task_attempt(task);
 	Godwit__AttemptRef ref;
+	Godwit__Usage usage;
 
 	gw_wire_attempt(&attempt, &ref);
 	changed.attempt = &ref;
@@ -386,7 +387,11 @@ void commit_task_changed(struct scheduler *s, struct task *task, Godwit__TaskCha
 	if (status) {
 		changed.exit_code = status->exit_code;
 		changed.signal = status->signal;
-		changed.usage = status->usage;
+	}
+	if (status && status->usage) {
+		usage = *status->usage;
+		usage.base.n_unknown_fields = 0; /* a record holds what we know, and decodes */
+		changed.usage = &usage;
 	}
 	record.kind_case = GODWIT__RECORD__KIND_TASK_CHANGED;
 	record.task_changed = &changed;

@@ -122,6 +122,7 @@ void logs_data(struct scheduler *s, struct node *node, uint64_t number, const Go
 	Godwit__Body body = GODWIT__BODY__INIT;
 	Godwit__LogData copy = *data;
 
+	copy.base.n_unknown_fields = 0;
 	if (!log || log->node != node)
 		return; /* the client no longer waits */
 	body.kind_case = GODWIT__BODY__KIND_LOG_DATA;

@@ -385,6 +385,8 @@ void node_info(struct scheduler *s, struct node *node, const Godwit__NodeInfo *i
 		return;
 	read_info(s, node, info);
 	recount(node);
+	node->shrunk = node->cpu_milli_used > node->total.cpu_milli ||
+		       node->memory_bytes_used > node->total.memory_bytes;
 	s->maxima_stale = true;
 	if (address_changed && node->state == NODE_UP)
 		paths_sites_changed(s);
@@ -416,14 +418,25 @@ uint16_t node_device_bits(const struct node *node, const char *uuids)
 	return bits;
 }
 
-/* Where the ports stand in the node's range; false: none, or not in it. */
-static bool port_range(const struct node *node, uint32_t port, uint32_t count, uint32_t *ret_first)
+/* Which part of the ports lies in the node's range, which may have changed since they were given
+ * out; returns its length. */
+static uint32_t port_range(const struct node *node, uint32_t port, uint32_t count,
+			   uint32_t *ret_first)
 {
-	if (count == 0 || port < node->total.port_first ||
-	    port + count > (uint32_t)node->total.port_first + node->total.port_count)
-		return false;
-	*ret_first = port - node->total.port_first;
-	return true;
+	uint32_t range_first = node->total.port_first;
+	uint32_t range_end = range_first + node->total.port_count;
+	uint32_t first = port > range_first ? port : range_first;
+	uint32_t end = port + count < range_end ? port + count : range_end;
+
+	*ret_first = first - range_first;
+	return first < end ? end - first : 0;
+}
+
+uint32_t node_ports_of(const struct node *node, const struct task *task)
+{
+	uint32_t first;
+
+	return port_range(node, task->port, task->port_count, &first);
 }
 
 void node_account(struct node *node, const struct task *task, bool add)
@@ -431,9 +444,10 @@ void node_account(struct node *node, const struct task *task, bool add)
 	const struct gw_need *need = &task->job->need;
 	uint16_t devices = node_device_bits(node, task->devices);
 	uint32_t first;
+	uint32_t ports = port_range(node, task->port, task->port_count, &first);
 
-	if (port_range(node, task->port, task->port_count, &first))
-		gw_ports_set(node->ports_used, first, task->port_count, add);
+	if (ports > 0)
+		gw_ports_set(node->ports_used, first, ports, add);
 	if (add) {
 		node->task_count++;
 		node->cpu_milli_used += need->cpu_milli;
@@ -462,7 +476,7 @@ bool node_fits(const struct node *node, const struct gw_need *need, uint32_t por
 		return false;
 	if (need->port_count == 0)
 		return true;
-	return port_range(node, port, need->port_count, &first) &&
+	return port_range(node, port, need->port_count, &first) == need->port_count &&
 	       gw_ports_free(node->ports_used, first, need->port_count);
 }
 

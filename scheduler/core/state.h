@@ -114,6 +114,7 @@ struct node {
 	char address[GW_NAME_BYTES_MAX + 1];
 	uint32_t probe_port;
 	bool draining;
+	bool shrunk;        /* it has less than its tasks hold already */
 	char *not_enforced; /* what it last said of limits that it cannot hold, one a line */
 	/* soft: how it is */
 	enum node_state state;
@@ -453,6 +454,8 @@ void node_account(struct node *node, const struct task *task, bool add);
 /* Does this need fit besides what the node holds? Ports and devices by name. */
 bool node_fits(const struct node *node, const struct gw_need *need, uint32_t port,
 	       uint16_t devices);
+/* Which of a task's devices and how many of its ports are among those that the node now has. */
+uint32_t node_ports_of(const struct node *node, const struct task *task);
 uint16_t node_device_bits(const struct node *node, const char *uuids);
 uint32_t label_number(struct scheduler *s, const char *text, bool add);
 void maxima(struct scheduler *s);

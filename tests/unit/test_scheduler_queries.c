@@ -59,9 +59,13 @@ enum wrong {
 	SHORT_LIMIT,
 	MODEL_OF_TASK,
 	LARGE_BUDGET,
+	UNKNOWN_FIELD,
 	WRONGS,
 };
 
+static uint8_t later_value[] = {1};
+static ProtobufCMessageUnknownField later_field = {
+	.tag = 999, .wire_type = PROTOBUF_C_WIRE_TYPE_VARINT, .len = 1, .data = later_value};
 static char *arguments[GW_ARGS_MAX + 1];
 static char *one_text[1];
 
@@ -195,6 +199,10 @@ static void make_wrong_time(struct spec *spec, int wrong)
 	case MODEL_OF_TASK:
 		s->model = &spec->model;
 		break;
+	case UNKNOWN_FIELD:
+		s->base.n_unknown_fields = 1;
+		s->base.unknown_fields = &later_field;
+		break;
 	case LARGE_BUDGET:
 		s->kind = SERVE;
 		s->model = &spec->model;
@@ -248,6 +256,7 @@ static void each_absurd_spec_has_its_sentence(void **state)
 		[LONG_GRACE] = "one hour",
 		[SHORT_LIMIT] = "millisecond",
 		[MODEL_OF_TASK] = "kind serve have a model",
+		[UNKNOWN_FIELD] = "does not know",
 		[LARGE_BUDGET] = "100 %",
 	};
 	struct world *w = world_new(64);
