@@ -109,24 +109,26 @@ static int run_campaign(struct gw_campaign *campaign)
 	const struct gw_campaign_options *options = &campaign->options;
 	json_t *rows;
 	json_t *report;
+	int written = 0;
 	int r = gw_campaign_open(campaign);
 
-	if (r == 0)
-		r = gw_cells_run(campaign);
 	if (r < 0) {
-		(void)fprintf(stderr, "godwit-loss: %s\n",
-			      campaign->error[0] ? campaign->error : strerror(-r));
+		(void)fprintf(stderr, "godwit-loss: %s\n", campaign->error);
 		return 1;
 	}
+	r = gw_cells_run(campaign);
+	if (r < 0) /* what was measured until then is written all the same */
+		(void)fprintf(stderr, "godwit-loss: broke off: %s\n",
+			      campaign->error[0] ? campaign->error : strerror(-r));
 	rows = gw_report_rows(campaign);
 	report = gw_report_json(campaign, rows);
 	if (options->output && options->output[0])
-		r = write_json(report, options->output);
-	if (r == 0 && options->rows && options->rows[0])
-		r = write_json(rows, options->rows);
+		written = write_json(report, options->output);
+	if (written == 0 && options->rows && options->rows[0])
+		written = write_json(rows, options->rows);
 	json_decref(report);
 	json_decref(rows);
-	return r < 0 || interrupted ? 1 : 0;
+	return r < 0 || written < 0 || interrupted ? 1 : 0;
 }
 
 static int run(const struct gw_command *command, void *data, int operand_count, char **operands)

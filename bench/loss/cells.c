@@ -41,6 +41,12 @@ enum weight {
 	WEIGHT_BESIDE,
 };
 
+/* Whether there is time for the sweep of m. */
+static bool sweeps(const struct gw_campaign *c)
+{
+	return !c->options.quick || (double)c->options.budget_us * 1e-6 >= QUICK_SWEEP_S;
+}
+
 static bool is_headline(const struct gw_campaign *c, double rtt_ms)
 {
 	return fabs(rtt_ms - c->options.headline_ms) < 1e-9;
@@ -106,7 +112,8 @@ static void plan_distance(struct gw_campaign *c, double rtt_ms)
 	struct gw_side b = side(c, &c->cross, 1);
 	bool headline = is_headline(c, rtt_ms);
 	uint32_t sweep_pairs = c->options.quick ? 1 : (uint32_t)c->options.sweep_pairs;
-	uint32_t pairs = headline || rtt_ms <= 0 ? claim_pairs(c) : sweep_pairs;
+	bool brief = c->options.quick && !sweeps(c);
+	uint32_t pairs = headline || (rtt_ms <= 0 && !brief) ? claim_pairs(c) : sweep_pairs;
 	enum weight weight = headline ? WEIGHT_HEADLINE : rtt_ms <= 0 ? WEIGHT_ZERO : WEIGHT_SWEEP;
 
 	shape(c, &a, 0);
@@ -215,11 +222,6 @@ static double ageing_s(const struct gw_campaign *c)
 	double fall_s = GW_CAMPAIGN_QUICK_AGE_S + BLOCK_OVERHEAD_S;
 
 	return c->options.quick ? age_s + fall_s * visits(c) : age_s * (visits(c) + 4);
-}
-
-static bool sweeps(const struct gw_campaign *c)
-{
-	return !c->options.quick || (double)c->options.budget_us * 1e-6 >= QUICK_SWEEP_S;
 }
 
 /* Seconds of the whole campaign if an ordinary block took `block_s`; 0: as the cells are planned.
@@ -478,16 +480,19 @@ int gw_cells_run(struct gw_campaign *c)
 	c->planned_s = gw_campaign_now_s() - c->began_s +
 		       total_s(c, c->options.quick ? (double)c->options.block_us * 1e-6 : 0);
 	say_plan(c);
-	for (uint32_t i = 0; i < c->cell_count && r == 0; i++) {
+	for (uint32_t i = 0; i < c->cell_count; i++) {
 		struct gw_cell *cell = &c->cells[i];
 
-		if (cell->a.ring == &c->single_real && !cell->failed)
+		if (r < 0 && !cell->failed)
+			cell->failed = "the campaign broke off before it";
+		if (r == 0 && cell->a.ring == &c->single_real && !cell->failed)
 			r = shape_real(c, cell);
 		if (r == 0)
 			r = gw_runner_cell(c, cell);
 		if (r == 0 && cell->failed)
 			(void)fprintf(stderr, "%s: not run: %s\n", cell->name, cell->failed);
-		if (r == 0 && cell->weight == WEIGHT_HEADLINE && !cell->failed && sweeps(c))
+		if (r == 0 && cell->weight == WEIGHT_HEADLINE && !cell->failed && sweeps(c) &&
+		    !*c->interrupted)
 			r = sweep_groups(c);
 	}
 	return r;
