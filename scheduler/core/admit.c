@@ -89,7 +89,7 @@ static const char *check_need(struct scheduler *s, const Godwit__Resources *need
 {
 	if (!need)
 		return NULL;
-	maxima(s);
+	node_maxima(s);
 	if (need->device_count > GW_GRID_DEVICES_MAX)
 		return out_text(s, "%u devices a task are more than the %u that one node gives out",
 				need->device_count, GW_GRID_DEVICES_MAX);
@@ -338,7 +338,7 @@ static struct gw_job_id accept(struct scheduler *s, const struct gw_peer *user,
 		accepted.nonce = gw_wire_id(nonce);
 	record.kind_case = GODWIT__RECORD__KIND_JOB_ACCEPTED;
 	record.job_accepted = &accepted;
-	commit(s, &record);
+	apply_commit(s, &record);
 	return id;
 }
 

@@ -1,7 +1,7 @@
 /*
  * The only writer of durable state. A record is a decided fact; applying it looks at nothing but
- * the record and the durable state, so that a replay ends where the living scheduler was. commit
- * appends and applies at once; effects that follow carry the record's sequence.
+ * the record and the durable state, so that a replay ends where the living scheduler was.
+ * apply_commit appends and applies at once; effects that follow carry the record's sequence.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -347,7 +347,7 @@ int apply_bytes(struct gw_node *node, uint64_t seq, const uint8_t *bytes, size_t
 	return result;
 }
 
-void commit(struct scheduler *s, Godwit__Record *record)
+void apply_commit(struct scheduler *s, Godwit__Record *record)
 {
 	size_t size;
 	uint8_t *bytes;
@@ -370,8 +370,8 @@ void commit(struct scheduler *s, Godwit__Record *record)
 		out_failed(s, result);
 }
 
-void commit_task_changed(struct scheduler *s, struct task *task, Godwit__TaskChange change,
-			 const Godwit__TaskStatus *status, const char *error)
+void apply_task_changed(struct scheduler *s, struct task *task, Godwit__TaskChange change,
+			const Godwit__TaskStatus *status, const char *error)
 {
 	Godwit__Record record = GODWIT__RECORD__INIT;
 	Godwit__TaskChanged changed = GODWIT__TASK_CHANGED__INIT;
@@ -395,5 +395,5 @@ void commit_task_changed(struct scheduler *s, struct task *task, Godwit__TaskCha
 	}
 	record.kind_case = GODWIT__RECORD__KIND_TASK_CHANGED;
 	record.task_changed = &changed;
-	commit(s, &record);
+	apply_commit(s, &record);
 }

@@ -109,7 +109,8 @@ static bool copy_texts(struct scheduler *s, struct gw_grid *grid, const Godwit__
 	if (!request->labels || !request->residency)
 		return false;
 	for (size_t i = 0; i < spec->n_labels; i++)
-		request->labels[request->label_count++] = label_number(s, spec->labels[i], false);
+		request->labels[request->label_count++] =
+			node_label_number(s, spec->labels[i], false);
 	for (size_t i = 0; i < spec->n_residency; i++) {
 		const char *code = gw_arena_copy(&grid->arena, spec->residency[i],
 						 strlen(spec->residency[i]) + 1);
@@ -203,7 +204,7 @@ static bool copy_job(struct scheduler *s, const struct job *job, uint32_t room,
 	request->rtt_us_max = job->rtt_us_max;
 	request->model = job->model;
 	if (job->device_type[0])
-		request->need.device_type = label_number(s, job->device_type, false);
+		request->need.device_type = node_label_number(s, job->device_type, false);
 	return copy_sites_allowed(s, grid, spec, request) && copy_texts(s, grid, spec, request) &&
 	       copy_held(job, grid, request) && copy_tasks(job, room, grid, request);
 }

@@ -137,7 +137,7 @@ static void commit_placed(struct scheduler *s, struct job *job, const struct gw_
 		placed.prediction = &prediction;
 	record.kind_case = GODWIT__RECORD__KIND_TASK_PLACED;
 	record.task_placed = &placed;
-	commit(s, &record);
+	apply_commit(s, &record);
 	for (size_t i = 0; i < count; i++) {
 		struct task *task = &job->tasks[list[i]->task_index];
 

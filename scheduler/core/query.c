@@ -62,7 +62,10 @@ void query_job_info(struct scheduler *s, const struct job *job, Godwit__JobInfo 
 	ret_info->ended_wall_us = job->ended_wall_us;
 	ret_info->owner = out_text(s, "%s", job->owner_name);
 	if (job->counts[TASK_WAITING] > 0)
-		ret_info->wait_reason = out_text(s, "%s", job->wait_reason);
+		ret_info->wait_reason =
+			out_text(s, "%s",
+				 s->nodes.count > 0 ? job->wait_reason
+						    : "no node has joined the region yet");
 	if (job->prediction.present) {
 		ret_info->prediction = gw_arena_alloc(&s->arena, sizeof(*ret_info->prediction));
 		if (ret_info->prediction)
@@ -213,7 +216,7 @@ static void cancel(struct scheduler *s, uint64_t request, const struct gw_peer *
 		cancelled.by = gw_wire_id(&user->node.id);
 		record.kind_case = GODWIT__RECORD__KIND_JOB_CANCELLED;
 		record.job_cancelled = &cancelled;
-		commit(s, &record);
+		apply_commit(s, &record);
 		tasks_due_kills(s, job);
 		plans_wake(s);
 	}
@@ -433,7 +436,7 @@ static void commit_revoked(struct scheduler *s, const struct gw_peer *user,
 	revoked.reason = out_text(s, "%.*s", (int)ERROR_BYTES_MAX, reason);
 	record.kind_case = GODWIT__RECORD__KIND_NODE_REVOKED;
 	record.node_revoked = &revoked;
-	commit(s, &record);
+	apply_commit(s, &record);
 	out_revoke(s, *id);
 	if (!node)
 		return;

@@ -154,11 +154,11 @@ static bool take_back(struct scheduler *s, struct node *node, struct task *task,
 	placed.tasks = places;
 	record.kind_case = GODWIT__RECORD__KIND_TASK_PLACED;
 	record.task_placed = &placed;
-	commit(s, &record);
+	apply_commit(s, &record);
 	task->inventory = node->inventory;
 	task->sent_us = s->now.mono_us;
 	if (status->state == GODWIT__ATTEMPT_STATE__ATTEMPT_RUNNING)
-		commit_task_changed(s, task, GODWIT__TASK_CHANGE__TASK_STARTED, status, NULL);
+		apply_task_changed(s, task, GODWIT__TASK_CHANGE__TASK_STARTED, status, NULL);
 	task_after(s, task);
 	return true;
 }

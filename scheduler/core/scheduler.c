@@ -39,7 +39,7 @@ static void begin_term(struct scheduler *s, uint64_t term)
 	started.epoch = s->epoch + 1 > s->config.epoch_min ? s->epoch + 1 : s->config.epoch_min;
 	record.kind_case = GODWIT__RECORD__KIND_TERM_STARTED;
 	record.term_started = &started;
-	commit(s, &record);
+	apply_commit(s, &record);
 }
 
 /* After the replay: nobody has been heard, and the host must know again who is refused. */

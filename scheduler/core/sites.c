@@ -221,7 +221,7 @@ static struct node *know(struct scheduler *s, const struct gw_peer *peer)
 	admitted.provider = out_text(s, "%s", peer->provider);
 	record.kind_case = GODWIT__RECORD__KIND_NODE_ADMITTED;
 	record.node_admitted = &admitted;
-	commit(s, &record);
+	apply_commit(s, &record);
 	return node_find(s, peer->node);
 }
 
@@ -267,7 +267,7 @@ void node_peer_down(struct scheduler *s, struct gw_node_id id)
 	node_update(s, node);
 }
 
-uint32_t label_number(struct scheduler *s, const char *text, bool add)
+uint32_t node_label_number(struct scheduler *s, const char *text, bool add)
 {
 	struct label *label;
 	uint64_t hash = 1469598103934665603ull ^ s->config.seed; /* FNV-1a */
@@ -326,7 +326,8 @@ static void read_devices(struct scheduler *s, struct node *node, const Godwit__N
 			out_failed(s, -ENOMEM);
 			return;
 		}
-		total->device_types[total->device_count++] = label_number(s, device->type, true);
+		total->device_types[total->device_count++] =
+			node_label_number(s, device->type, true);
 	}
 	total->devices_free = (uint16_t)((1u << total->device_count) - 1);
 }
@@ -353,7 +354,7 @@ static void read_info(struct scheduler *s, struct node *node, const Godwit__Node
 	if (gw_residency_valid(info->residency))
 		strcpy(total->residency, info->residency);
 	for (size_t i = 0; i < info->n_labels && total->label_count < GW_GRID_LABELS_MAX; i++)
-		total->labels[total->label_count++] = label_number(s, info->labels[i], true);
+		total->labels[total->label_count++] = node_label_number(s, info->labels[i], true);
 	read_devices(s, node, info);
 	memset(node->address, 0, sizeof(node->address));
 	strncpy(node->address, info->data_address, GW_NAME_BYTES_MAX);
@@ -480,7 +481,7 @@ bool node_fits(const struct node *node, const struct gw_need *need, uint32_t por
 	       gw_ports_free(node->ports_used, first, need->port_count);
 }
 
-void maxima(struct scheduler *s)
+void node_maxima(struct scheduler *s)
 {
 	if (!s->maxima_stale)
 		return;

@@ -388,11 +388,11 @@ bool out_room(struct scheduler *s);
 char *out_text(struct scheduler *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void out_failed(struct scheduler *s, int error);
 
-/* apply.c: the only writer of durable state. commit appends and applies. */
-void commit(struct scheduler *s, Godwit__Record *record);
+/* apply.c: the only writer of durable state. A record is appended and applied at once. */
+void apply_commit(struct scheduler *s, Godwit__Record *record);
 int apply_bytes(struct gw_node *node, uint64_t seq, const uint8_t *bytes, size_t size);
-void commit_task_changed(struct scheduler *s, struct task *task, Godwit__TaskChange change,
-			 const Godwit__TaskStatus *status, const char *error);
+void apply_task_changed(struct scheduler *s, struct task *task, Godwit__TaskChange change,
+			const Godwit__TaskStatus *status, const char *error);
 
 /* jobs.c */
 struct job *job_new(struct gw_job_id id, const Godwit__JobSpec *spec);
@@ -457,8 +457,8 @@ bool node_fits(const struct node *node, const struct gw_need *need, uint32_t por
 /* Which of a task's devices and how many of its ports are among those that the node now has. */
 uint32_t node_ports_of(const struct node *node, const struct task *task);
 uint16_t node_device_bits(const struct node *node, const char *uuids);
-uint32_t label_number(struct scheduler *s, const char *text, bool add);
-void maxima(struct scheduler *s);
+uint32_t node_label_number(struct scheduler *s, const char *text, bool add);
+void node_maxima(struct scheduler *s);
 
 /* paths.c: RTT between sites and who probes whom. */
 struct pair *pair_of(const struct scheduler *s, uint32_t from, uint32_t to);
