@@ -113,6 +113,8 @@ static bool prepare_memory(void *context)
 		agent->connected = counts.connected;
 		gw_log(agent->connected ? "session_open" : "session_lost", "attempts=%u alive=%u",
 		       counts.attempts, counts.alive);
+		if (agent->connected) /* a scheduler that knows nothing of us should soon */
+			gw_reactor_timer_set(agent->reactor, &agent->sample_timer, 0);
 	}
 	return false;
 }
@@ -175,7 +177,9 @@ static void log_task(const struct gw_event *event)
 
 	if (event->kind == GW_EVENT_SPAWNED) {
 		gw_attempt_format(event->spawned.attempt, text);
-		if (event->spawned.error)
+		if (event->spawned.starting)
+			gw_log("starting", "attempt=%s", text);
+		else if (event->spawned.error)
 			gw_log("not_spawned", "attempt=%s why=\"%s\"", text, event->spawned.error);
 		else
 			gw_log("spawned", "attempt=%s pid=%u", text, event->spawned.pid);
@@ -503,7 +507,7 @@ static int begin(struct agent *agent, struct gw_fault *fault)
 	    (r = make_sensors(agent, fault)) != 0 || (r = make_probe(agent, fault)) != 0)
 		return r;
 	gw_reactor_prepare_add(agent->reactor, &agent->memory_prepare);
-	gw_log("starting", "name=%s site=%s region=%s scheduler=%s probe_port=%u topology=\"%s\"",
+	gw_log("agent", "name=%s site=%s region=%s scheduler=%s probe_port=%u topology=\"%s\"",
 	       agent->cert.name, agent->cert.site, agent->cert.region, agent->region.state_endpoint,
 	       gw_probe_port(agent->probe), agent->topology.text);
 	return make_tasks(agent, fault);

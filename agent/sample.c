@@ -14,6 +14,7 @@
 
 #define TEXT_BYTES_MAX (1u << 20) /* of one file; a longer one gives no figure */
 #define READ_BYTES 4096u
+#define RATE_US_MIN (GW_US_PER_S / 2) /* the kernel's ticks are 10 ms */
 
 enum source {
 	SOURCE_STAT,
@@ -37,11 +38,12 @@ struct gw_sampler {
 	int fds[SOURCES]; /* -1: this kernel has none */
 	char *disk;
 	struct gw_buf text;
-	uint64_t at_us; /* of the sample before; 0: none */
+	uint64_t at_us; /* of the last counts; 0: none */
 	uint64_t memory_bytes;
 	struct gw_cpu_ticks cpu;
 	struct gw_traffic disk_traffic;
 	struct gw_traffic network;
+	Godwit__Telemetry rates; /* the last figures over time */
 	Godwit__Pressure pressure;
 };
 
@@ -184,17 +186,37 @@ static void take_pressure(struct gw_sampler *sampler, Godwit__Telemetry *telemet
 	}
 }
 
+/* What counts over time. Too soon after the sample before it says nothing: that one's is told. */
+static void take_rates(struct gw_sampler *sampler, uint64_t now_us, Godwit__Telemetry *telemetry)
+{
+	uint64_t elapsed_us = sampler->at_us ? now_us - sampler->at_us : 0;
+
+	if (!sampler->at_us || elapsed_us >= RATE_US_MIN) {
+		sampler->rates = (Godwit__Telemetry)GODWIT__TELEMETRY__INIT;
+		sampler->rates.interval_us =
+			elapsed_us < UINT32_MAX ? (uint32_t)elapsed_us : UINT32_MAX;
+		take_cpu(sampler, &sampler->rates);
+		take_traffic(sampler, elapsed_us, &sampler->rates);
+		sampler->at_us = now_us;
+	}
+	telemetry->interval_us = sampler->rates.interval_us;
+	telemetry->cpu_busy_ppm = sampler->rates.cpu_busy_ppm;
+	telemetry->cpu_steal_ppm = sampler->rates.cpu_steal_ppm;
+	telemetry->disk_read_bps = sampler->rates.disk_read_bps;
+	telemetry->disk_write_bps = sampler->rates.disk_write_bps;
+	telemetry->network_receive_bps = sampler->rates.network_receive_bps;
+	telemetry->network_send_bps = sampler->rates.network_send_bps;
+}
+
 void gw_sampler_take(struct gw_sampler *sampler, const struct gw_now *now,
 		     Godwit__Telemetry *telemetry)
 {
-	uint64_t elapsed_us = sampler->at_us ? now->mono_us - sampler->at_us : 0;
 	struct gw_memory memory;
 	struct statvfs disk;
 	const char *text;
 
 	telemetry->at_wall_us = now->wall_us;
-	telemetry->interval_us = elapsed_us < UINT32_MAX ? (uint32_t)elapsed_us : UINT32_MAX;
-	take_cpu(sampler, telemetry);
+	take_rates(sampler, now->mono_us, telemetry);
 	text = read_source(sampler, SOURCE_MEMINFO);
 	if (text && gw_parse_meminfo(text, &memory)) {
 		sampler->memory_bytes = memory.total_bytes;
@@ -203,11 +225,9 @@ void gw_sampler_take(struct gw_sampler *sampler, const struct gw_now *now,
 	text = read_source(sampler, SOURCE_LOADAVG);
 	if (text)
 		(void)gw_parse_loadavg(text, &telemetry->load1_milli); /* else it stays 0 */
-	take_traffic(sampler, elapsed_us, telemetry);
 	take_pressure(sampler, telemetry);
 	if (statvfs(sampler->disk, &disk) == 0)
 		telemetry->disk_free_bytes = (uint64_t)disk.f_bavail * disk.f_frsize;
-	sampler->at_us = now->mono_us;
 }
 
 uint64_t gw_sampler_memory_bytes(const struct gw_sampler *sampler)

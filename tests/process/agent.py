@@ -92,8 +92,7 @@ def stopped_in_order(region):
     process = region.processes["agent-n1"]
     process.terminate()
     expect("exit code", process.wait(10), 0)
-    wait_for("the node to be draining", lambda: region.godwit("sites")["nodes"][0].get("draining") or
-             "draining" in region.godwit("sites")["nodes"][0]["state"])
+    wait_for("the node to be draining", lambda: region.godwit("sites")["nodes"][0]["info"]["draining"])
     expect("the task lives", alive(pids(started)[0]), True)
     region.start_agent("n1")
     region.wait_up("n1")

@@ -227,6 +227,11 @@ static void samples_a_host(void **state)
 	assert_int_equal(second.cpu_busy_ppm, 500000);
 	assert_int_equal(second.network_receive_bps, 1000 * 8 / 2);
 	assert_int_equal(second.network_send_bps, 0); /* an interface left: its count went back */
+	put(folder, "stat", stat_text);
+	now.mono_us += 3000; /* too soon for a share of anything */
+	gw_sampler_take(sampler, &now, &first);
+	assert_int_equal(first.cpu_busy_ppm, 500000);
+	assert_int_equal(first.network_receive_bps, 4000);
 	(void)gw_sampler_free(sampler);
 }
 
