@@ -138,6 +138,47 @@ def chatty_task(region):
     region.wait_state(job, "cancelled")
 
 
+def with_fake_library(region, mode):
+    """Restarts the agent with a stand-in for the accelerators' library; its node as told."""
+    library = region.folder / "libnvidia-ml.so.1"
+    library.write_bytes(pathlib.Path(os.environ["GODWIT_FAKE_NVML"]).read_bytes())
+    kill_hard(region, "n1")
+    os.environ.update(LD_LIBRARY_PATH=str(region.folder), FAKE_NVML=mode)
+    region.start_agent("n1", ["--telemetry", "1 s"])
+    del os.environ["LD_LIBRARY_PATH"]
+    return lambda: region.godwit("sites")["nodes"][0]
+
+
+def accelerators_are_told(region):
+    """Devices by a child that ends: two that can be used, one that says why not."""
+    node = with_fake_library(region, "")
+    devices = wait_for("devices", lambda: node()["info"]["devices"])
+    expect("devices", [d["unavailable"] for d in devices],
+           ["", "it cannot be opened: GPU is lost", ""])
+    samples = wait_for("their figures", lambda: (node()["telemetry"] or {}).get("devices"))
+    expect("utilisation", samples[0]["utilisation_ppm"], 350000)
+    expect("children left", children(region.processes["agent-n1"].pid) <= 1, True)
+
+
+def children(pid):
+    """Processes whose parent is `pid`; one may be reading just now."""
+    count = 0
+    for stat in pathlib.Path("/proc").glob("[0-9]*/stat"):
+        try:
+            count += int(stat.read_text().rsplit(")", 1)[1].split()[1]) == pid
+        except OSError:
+            pass
+    return count
+
+
+def driver_hangs(region):
+    """A driver that never answers delays the agent's start, and nothing else."""
+    with_fake_library(region, "hang")
+    job = region.submit("exit 0")
+    region.wait_state(job, "succeeded")
+    expect("devices", region.godwit("sites")["nodes"][0]["info"]["devices"], [])
+
+
 def refuses_misuse(region):
     """Wrong options and a foreign state folder: a sentence each, exit 2 or 1."""
     config = region.folder / "agent.yaml"
@@ -161,7 +202,8 @@ def refuses_misuse(region):
 
 
 TESTS = [killed_mid_task, ended_without_agent, killed_again_and_again, stopped_in_order,
-         cancelled_without_agent, keeper_killed, chatty_task, refuses_misuse]
+         cancelled_without_agent, keeper_killed, chatty_task,
+         accelerators_are_told, driver_hangs, refuses_misuse]
 
 
 def main():

@@ -1,12 +1,13 @@
 /*
  * A stand-in for NVIDIA's management library, for tests: three devices, of which the second cannot
  * be opened and the third has no power meter and no utilisation. FAKE_NVML=broken makes it refuse
- * to start, as without a driver.
+ * to start, as without a driver, FAKE_NVML=hang never return, as with a driver gone wrong.
  */
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define SUCCESS 0
 #define NOT_SUPPORTED 3
@@ -42,6 +43,8 @@ int nvmlInit_v2(void)
 {
 	const char *mode = getenv("FAKE_NVML");
 
+	while (mode && strcmp(mode, "hang") == 0)
+		(void)pause();
 	return mode && strcmp(mode, "broken") == 0 ? DRIVER_NOT_LOADED : SUCCESS;
 }
 
