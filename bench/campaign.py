@@ -23,12 +23,15 @@ STAGES = 3
 # The links of the chain a, b, c and each one's one-way share of the loop's delay: a token goes
 # a -> b -> c -> a, and c is as far from a as b is from both together.
 LINKS = "a-b=0.25,b-c=0.25,a-c=0.5"
+# Unpaced stages need a model whose work takes about as long as the accelerator's (bench/loss D9).
+REAL_MODEL = (" --hidden 256 --ffn 2048 --heads 8 --kv-heads 2 --layers 24 --window 32 --rows 128"
+              " --slots 256")
 
 
-def stage_spec(name, control, stages, placement, model, cpu="0.3"):
+def stage_spec(name, control, stages, placement, model, cpu="0.3", options=""):
     """The pipeline as a serve job. Each stage is pinned to a core of its own as far as they go."""
     stage = (f"exec {cluster.STAGE} --control {control} --pin --core "
-             f"$((GODWIT_TASK_INDEX % {os.cpu_count() or 1}))")
+             f"$((GODWIT_TASK_INDEX % {os.cpu_count() or 1})){options}")
     text = [f"name: {name}", "kind: serve", f"stages: {stages}",
             f"command: [sh, -c, '{stage}']",
             f"resources: {{cpu: {cpu}, memory: 512MiB, ports: 1}}", "grace: 2s", "model:"]
@@ -60,7 +63,8 @@ def submit_all(grid, twin, real):
     jobs = {}
     for name, stages, placement, cpu in wanted:
         control = grid.folder / f"{name}.control"
-        answer = grid.submit(name, stage_spec(name, control, stages, placement, model, cpu))
+        answer = grid.submit(name, stage_spec(name, control, stages, placement, model, cpu,
+                                                REAL_MODEL if name.endswith("-real") else ""))
         jobs[name] = (answer["job"], control)
     for name, (job, control) in jobs.items():
         info = grid.wait_running(job)

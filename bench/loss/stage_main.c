@@ -244,7 +244,7 @@ static int describe(const struct options *options, const struct gw_model_config 
 
 	(void)printf("{\"slots\": %u, \"batch\": %u, \"stage_us\": %.0f, "
 		     "\"activation_bytes\": %zu}\n",
-		     model->slots, batch, stage_s * 1e6, model->hidden * sizeof(float));
+		     model->slots, batch, stage_s * 1e6, model->hidden * sizeof(uint16_t));
 	return 0;
 }
 
