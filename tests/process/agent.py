@@ -22,7 +22,8 @@ def expect(what, found, expected):
 def waiting_task(region, last_words):
     """A task that writes its pid, waits for a file and ends with `last_words`; id and files."""
     started, go = region.folder / "started", region.folder / "go"
-    job = region.submit(f"echo $$ >>{started}; until [ -e {go} ]; do sleep 0.05; done; {last_words}")
+    job = region.submit(f"echo $$ >>{started}; until [ -e {go} ]; do sleep 0.05; done; "
+                        f"{last_words}")
     wait_for("the task to start", started.exists)
     return job, started, go
 
@@ -92,7 +93,8 @@ def stopped_in_order(region):
     process = region.processes["agent-n1"]
     process.terminate()
     expect("exit code", process.wait(10), 0)
-    wait_for("the node to be draining", lambda: region.godwit("sites")["nodes"][0]["info"]["draining"])
+    wait_for("the node to be draining",
+             lambda: region.godwit("sites")["nodes"][0]["info"]["draining"])
     expect("the task lives", alive(pids(started)[0]), True)
     region.start_agent("n1")
     region.wait_up("n1")
@@ -114,7 +116,7 @@ def cancelled_without_agent(region):
 
 
 def keeper_killed(region):
-    """The keeper dies: the task is ended and told as lost or failed; the agent gets another keeper."""
+    """The keeper dies: its task is ended and told as lost, and the agent gets another keeper."""
     job, started, _go = waiting_task(region, "exit 0")
     region.wait_state(job, "running")
     os.kill(region.keeper_pid("n1"), signal.SIGKILL)
@@ -136,6 +138,29 @@ def chatty_task(region):
     expect("state", region.godwit("sites")["nodes"][0]["state"], "up")
     region.godwit("cancel", job)
     region.wait_state(job, "cancelled")
+
+
+def silent_for_a_while(region):
+    """An agent that is not heard of until the scheduler does not know of it, and comes back."""
+    job, started, go = waiting_task(region, "exit 8")
+    region.wait_state(job, "running")
+    process = region.processes["agent-n1"]
+    process.send_signal(signal.SIGSTOP)
+    wait_for("the scheduler to miss it",
+             lambda: region.godwit("sites")["nodes"][0]["state"] == "unknown")
+    expect("the task lives", alive(pids(started)[0]), True)
+    process.send_signal(signal.SIGCONT)
+    region.wait_up("n1")
+    go.touch()
+    expect_one_run(region, job, started, 8)
+
+
+def paths_are_measured(region):
+    """Two sites: both agents probe each other, and the scheduler hears of it."""
+    region.add_agent("n2", "b")
+    pairs = wait_for("both directions", lambda: (p := region.godwit("sites")["pairs"])[1:] and p)
+    expect("pairs", sorted((p["from"], p["to"]) for p in pairs), [("a", "b"), ("b", "a")])
+    expect("loss", [p["loss_ppm"] for p in pairs], [0, 0])
 
 
 def with_fake_library(region, mode):
@@ -203,7 +228,8 @@ def refuses_misuse(region):
 
 TESTS = [killed_mid_task, ended_without_agent, killed_again_and_again, stopped_in_order,
          cancelled_without_agent, keeper_killed, chatty_task,
-         accelerators_are_told, driver_hangs, refuses_misuse]
+         silent_for_a_while, paths_are_measured, accelerators_are_told, driver_hangs,
+         refuses_misuse]
 
 
 def main():
