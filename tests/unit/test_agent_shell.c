@@ -115,9 +115,8 @@ static void options_become_settings(void **state)
 /* The command line goes before the file; a fault in the file has its place. */
 static void file_and_line_merge(void **state)
 {
-	const struct gw_agent_options given = {.config.value = path,
-					       .ports = {"1-2", {3, 1}},
-					       .telemetry_us = {5000000, {0, 0}}};
+	const struct gw_agent_options given = {
+		.config.value = path, .ports = {"1-2", {3, 1}}, .telemetry_us = {5000000, {0, 0}}};
 	struct gw_agent_options options = given;
 	struct gw_agent_settings settings;
 	struct gw_parse_error error;
