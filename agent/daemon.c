@@ -100,6 +100,8 @@ static void store_memory(struct agent *agent)
 		gw_reactor_stop(agent->reactor);
 	}
 	agent->stored = now;
+	if (agent->tasks && gw_id_equal(now.boot_id, gw_reactor_now(agent->reactor).boot_id))
+		gw_tasks_renew(agent->tasks, now.renewed_us);
 }
 
 static bool prepare_memory(void *context)

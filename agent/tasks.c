@@ -51,6 +51,8 @@ struct gw_tasks {
 	bool ready;  /* once since the start */
 	uint64_t requests_given;
 	uint64_t usage_request; /* 0: not asked */
+	uint64_t renewed_us;
+	bool renew_due; /* the keeper is to be told renewed_us */
 	struct gw_table orders;
 	struct order *first;
 	struct order *last;
@@ -144,6 +146,10 @@ static int send_order(struct gw_tasks *tasks, const struct order *order)
 
 static void flush(struct gw_tasks *tasks)
 {
+	/* Before any order: what is started must not be without somebody who ends its lease. */
+	if (tasks->listed && tasks->renew_due)
+		tasks->renew_due = gw_keeper_renew(tasks->client, ++tasks->requests_given,
+						   tasks->renewed_us) != 0;
 	while (tasks->listed && tasks->unsent) {
 		struct order *order = tasks->unsent;
 		int r = send_order(tasks, order);
@@ -283,6 +289,7 @@ static void take_listed(struct gw_tasks *tasks, const struct gw_keeper_event *to
 		return;
 	}
 	tasks->listed = true;
+	tasks->renew_due = true;
 	tasks->unsent = tasks->first;
 	if (tasks->ready)
 		return;
@@ -514,6 +521,13 @@ void gw_tasks_effect(struct gw_tasks *tasks, const struct gw_effect *effect)
 	tasks->last = order;
 	if (!tasks->unsent)
 		tasks->unsent = order;
+	gw_reactor_defer(tasks->options.reactor, &tasks->pump);
+}
+
+void gw_tasks_renew(struct gw_tasks *tasks, uint64_t renewed_us)
+{
+	tasks->renewed_us = renewed_us;
+	tasks->renew_due = true;
 	gw_reactor_defer(tasks->options.reactor, &tasks->pump);
 }
 

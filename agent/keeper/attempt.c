@@ -321,6 +321,9 @@ int gw_attempt_begin(struct gw_attempt *attempt, const Godwit__KeeperSpawn *spaw
 	attempt->output_bytes_max = spawn->start->output_bytes_max;
 	attempt->grace_us =
 		spawn->start->grace_us ? spawn->start->grace_us : GW_ATTEMPTS_GRACE_US_DEFAULT;
+	attempt->lease_us = spawn->start->lease_us;
+	attempt->lease_from_us =
+		spawn->start->lease_from_us ? spawn->start->lease_from_us : attempt->started_us;
 	godwit__usage__init(&attempt->usage);
 	result = make_folders(attempt, spawn->start, &work_fd);
 	if (!result) {

@@ -59,6 +59,8 @@ struct gw_attempt {
 	int64_t started_wall_us;
 	int64_t ended_wall_us;
 	uint64_t grace_us;
+	uint64_t lease_us;      /* 0: none */
+	uint64_t lease_from_us; /* mono */
 	uint64_t memory_limit_bytes;
 	uint64_t acknowledged_order; /* 0: not acknowledged */
 	uint64_t output_bytes_max;

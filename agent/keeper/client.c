@@ -279,6 +279,17 @@ int gw_keeper_list(struct gw_keeper_client *client, uint64_t request)
 	return ask(client, request, &message);
 }
 
+int gw_keeper_renew(struct gw_keeper_client *client, uint64_t request, uint64_t renewed_us)
+{
+	Godwit__KeeperMessage message = GODWIT__KEEPER_MESSAGE__INIT;
+	Godwit__KeeperRenew renew = GODWIT__KEEPER_RENEW__INIT;
+
+	renew.renewed_us = renewed_us;
+	message.kind_case = GODWIT__KEEPER_MESSAGE__KIND_RENEW;
+	message.renew = &renew;
+	return ask(client, request, &message);
+}
+
 /* --- events --- */
 
 static bool take_hello(struct gw_keeper_client *client, const Godwit__KeeperMessage *message,
@@ -355,6 +366,7 @@ static bool take_message(struct gw_keeper_client *client, const Godwit__KeeperMe
 	case GODWIT__KEEPER_MESSAGE__KIND_KILL:
 	case GODWIT__KEEPER_MESSAGE__KIND_READ:
 	case GODWIT__KEEPER_MESSAGE__KIND_ACKNOWLEDGE:
+	case GODWIT__KEEPER_MESSAGE__KIND_RENEW:
 	case GODWIT__KEEPER_MESSAGE__KIND_LIST:
 	case GODWIT__KEEPER_MESSAGE__KIND__NOT_SET:
 	case _GODWIT__KEEPER_MESSAGE__KIND__CASE_IS_INT_SIZE:

@@ -74,6 +74,10 @@ int gw_keeper_acknowledge(struct gw_keeper_client *client, uint64_t request,
  * told unasked beside it. */
 int gw_keeper_list(struct gw_keeper_client *client, uint64_t request);
 
+/* Says that the caller is an agent, and from when leases count (CLOCK_BOOTTIME; 0: nothing was
+ * renewed yet). While no agent is connected the keeper ends what outlives its lease. */
+int gw_keeper_renew(struct gw_keeper_client *client, uint64_t request, uint64_t renewed_us);
+
 enum gw_keeper_event_kind {
 	GW_KEEPER_NONE,    /* nothing more now */
 	GW_KEEPER_NOTED,   /* an attempt is just being started, said in a list or in answer to a
@@ -82,7 +86,7 @@ enum gw_keeper_event_kind {
 	GW_KEEPER_SPAWNED, /* an attempt runs, or could not be started (then `error`) */
 	GW_KEEPER_EXITED,  /* ended, lost, or a tombstone: see status->task->state */
 	GW_KEEPER_OUTPUT,  /* answer to a read */
-	GW_KEEPER_LISTED,  /* all attempts were told; also the answer to a forget */
+	GW_KEEPER_LISTED,  /* all attempts were told; also the answer to a forget or renew */
 	GW_KEEPER_REFUSED, /* answer to a request that cannot be: `error` */
 	GW_KEEPER_CLOSED,  /* the keeper is gone or talks nonsense: `error`; connect again */
 };

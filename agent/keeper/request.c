@@ -177,6 +177,9 @@ static int check_kind(struct gw_request *request, char *ret_error)
 	case GODWIT__KEEPER_MESSAGE__KIND_LIST:
 		request->kind = GW_REQUEST_LIST;
 		return 0;
+	case GODWIT__KEEPER_MESSAGE__KIND_RENEW:
+		request->kind = GW_REQUEST_RENEW;
+		return 0;
 	case GODWIT__KEEPER_MESSAGE__KIND__NOT_SET:
 	case GODWIT__KEEPER_MESSAGE__KIND_STATUS:
 	case GODWIT__KEEPER_MESSAGE__KIND_OUTPUT:

@@ -25,13 +25,14 @@ enum gw_request_kind {
 	GW_REQUEST_READ,
 	GW_REQUEST_ACKNOWLEDGE,
 	GW_REQUEST_LIST,
+	GW_REQUEST_RENEW,
 };
 
 struct gw_request {
 	enum gw_request_kind kind;
 	uint32_t version; /* 0 in a hello */
 	uint64_t request;
-	struct gw_attempt_id attempt;         /* of all but hello and list */
+	struct gw_attempt_id attempt;         /* of all but hello, list and renew */
 	const Godwit__KeeperMessage *message; /* in the arena */
 };
 

@@ -394,6 +394,24 @@ static void handle_acknowledge(struct gw_server_client *client, const struct gw_
 	}
 }
 
+static bool has_agent(const struct gw_server *server)
+{
+	for (unsigned i = 0; i < GW_KEEPER_CLIENTS_MAX; i++)
+		if (server->clients[i].agent)
+			return true;
+	return false;
+}
+
+static void handle_renew(struct gw_server_client *client, const struct gw_request *request)
+{
+	struct gw_leases *leases = &client->server->leases;
+
+	client->agent = true;
+	gw_leases_watch(leases, false);
+	gw_leases_renew(leases, request->message->renew->renewed_us);
+	say_listed(client, request->request);
+}
+
 static void handle(struct gw_server_client *client, const struct gw_request *request)
 {
 	switch (request->kind) {
@@ -416,6 +434,9 @@ static void handle(struct gw_server_client *client, const struct gw_request *req
 		client->list_change = 0;
 		client->list_request = request->request;
 		client->listing = true;
+		break;
+	case GW_REQUEST_RENEW:
+		handle_renew(client, request);
 		break;
 	}
 }
@@ -477,6 +498,7 @@ static void flush(struct gw_server_client *client)
 static void close_client(struct gw_server_client *client)
 {
 	struct gw_server *server = client->server;
+	bool was_agent = client->agent;
 
 	for (unsigned i = 0; i < GW_KEEPER_WAITERS_MAX; i++)
 		if (server->waiters[i].client == client)
@@ -484,6 +506,8 @@ static void close_client(struct gw_server_client *client)
 	free(client->pending);
 	gw_loop_close(server->loop, &client->source);
 	*client = (struct gw_server_client){.source = {.fd = -1}, .server = server};
+	if (was_agent && !has_agent(server))
+		gw_leases_watch(&server->leases, true);
 }
 
 /* False: nothing more to read now. */
@@ -605,6 +629,7 @@ int gw_server_init(struct gw_server *server, struct gw_attempts *attempts, const
 	server->attempts = attempts;
 	server->loop = attempts->loop;
 	server->listener = (struct gw_source){-1, listener_ready};
+	gw_leases_init(&server->leases, attempts);
 	for (unsigned i = 0; i < GW_KEEPER_CLIENTS_MAX; i++) {
 		server->clients[i].source.fd = -1;
 		server->clients[i].server = server;
@@ -634,5 +659,6 @@ void gw_server_deinit(struct gw_server *server)
 	for (unsigned i = 0; i < GW_KEEPER_CLIENTS_MAX; i++)
 		close_client(&server->clients[i]);
 	gw_loop_close(server->loop, &server->listener);
+	gw_leases_deinit(&server->leases);
 	(void)unlink(server->path);
 }

@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "agent/keeper/attempts.h"
+#include "agent/keeper/leases.h"
 #include "agent/keeper/protocol.h"
 
 struct gw_server_client {
@@ -19,6 +20,7 @@ struct gw_server_client {
 	uint32_t version; /* agreed; 0: no hello yet */
 	bool busy;        /* a request of it is being carried out: its answer goes first */
 	bool broken;      /* to be closed at its next turn */
+	bool agent;       /* it has said KeeperRenew */
 	bool listing;     /* every attempt is being told, then LISTED */
 	uint64_t list_request;
 	uint64_t list_change; /* the list has come up to this change */
@@ -45,6 +47,7 @@ struct gw_server {
 	struct gw_source listener;
 	struct gw_server_client clients[GW_KEEPER_CLIENTS_MAX];
 	struct gw_server_waiter waiters[GW_KEEPER_WAITERS_MAX];
+	struct gw_leases leases;
 	char path[108];
 };
 

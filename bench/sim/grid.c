@@ -107,8 +107,11 @@ static void agent_stepped(struct sim_host *host, const struct gw_event *event)
 	struct gw_agent_memory memory = gw_agent_memory(host->node);
 
 	(void)event;
-	if (memory_due(&memory, &agent->stored))
+	if (memory_due(&memory, &agent->stored)) {
 		agent->stored = memory;
+		if (gw_id_equal(memory.boot_id, host->clock.boot_id))
+			sim_keeper_renew(&agent->keeper, memory.renewed_us);
+	}
 	sim_check_agent(&agent->grid->check, host);
 }
 

@@ -40,6 +40,7 @@ struct sim_read {
 
 static void live(struct sim_timer *timer);
 static void slay(struct sim_timer *timer);
+static void lease_end(struct sim_timer *timer);
 static void report(struct sim_timer *timer);
 
 void sim_keeper_init(struct sim_keeper *keeper, struct sim_host *host,
@@ -56,6 +57,7 @@ static void attempt_free(struct sim_keeper *keeper, struct sim_attempt *attempt)
 
 	sim_timer_clear(world, &attempt->life);
 	sim_timer_clear(world, &attempt->kill);
+	sim_timer_clear(world, &attempt->lease);
 	sim_timer_clear(world, &attempt->report);
 	free(attempt);
 }
@@ -88,6 +90,7 @@ static struct sim_attempt *attempt_new(struct sim_keeper *keeper, struct gw_atte
 	attempt->keeper = keeper;
 	sim_timer_init(&attempt->life, live, attempt);
 	sim_timer_init(&attempt->kill, slay, attempt);
+	sim_timer_init(&attempt->lease, lease_end, attempt);
 	sim_timer_init(&attempt->report, report, attempt);
 	CHECK(gw_table_add(&keeper->attempts, attempt) == 0);
 	return attempt;
@@ -132,6 +135,8 @@ static void read_command(struct sim_attempt *attempt, const Godwit__TaskStart *s
 		attempt->output_bps = strtoull(start->arguments[3], NULL, 10);
 	attempt->stubborn = count > 4 && strcmp(start->arguments[4], "stubborn") == 0;
 	attempt->grace_us = start->grace_us;
+	attempt->lease_us = start->lease_us;
+	attempt->lease_from_us = start->lease_from_us;
 	if (start->resources) {
 		attempt->cpu_milli = start->resources->cpu_milli;
 		attempt->memory_bytes = start->resources->memory_bytes;
@@ -178,6 +183,7 @@ static void end(struct sim_attempt *attempt, Godwit__AttemptState state, uint32_
 
 	sim_timer_clear(world, &attempt->life);
 	sim_timer_clear(world, &attempt->kill);
+	sim_timer_clear(world, &attempt->lease);
 	attempt->ended_us = world->now_us;
 	attempt->state = state;
 	attempt->signal = signal;
@@ -241,6 +247,40 @@ static void live(struct sim_timer *timer)
 static void slay(struct sim_timer *timer)
 {
 	end(timer->owner, GODWIT__ATTEMPT_STATE__ATTEMPT_EXITED, 9);
+}
+
+static void lease_end(struct sim_timer *timer)
+{
+	struct sim_attempt *attempt = timer->owner;
+
+	sim_say(attempt->keeper->host->world, attempt->keeper->host->name,
+		"a lease ends without an agent");
+	if (attempt->state == GODWIT__ATTEMPT_STATE__ATTEMPT_RUNNING)
+		end(attempt, GODWIT__ATTEMPT_STATE__ATTEMPT_EXITED, 9);
+}
+
+void sim_keeper_renew(struct sim_keeper *keeper, uint64_t renewed_us)
+{
+	if (renewed_us > keeper->renewed_us)
+		keeper->renewed_us = renewed_us;
+}
+
+/* Leases are the agent's to end; the keeper ends them only while there is none. */
+static void watch_leases(struct sim_keeper *keeper, bool watch)
+{
+	const struct sim_host *host = keeper->host;
+
+	for (uint32_t i = 0; i < keeper->attempts.count; i++) {
+		struct sim_attempt *attempt = keeper->attempts.entries[i];
+		uint64_t from_us = attempt->lease_from_us > keeper->renewed_us
+					   ? attempt->lease_from_us
+					   : keeper->renewed_us;
+		bool due = watch && attempt->ended_us == 0 && attempt->lease_us > 0;
+
+		sim_timer_set(host->world, &attempt->lease,
+			      due ? sim_clock_true(&host->clock, from_us + attempt->lease_us)
+				  : GW_NEVER_US);
+	}
 }
 
 static void kill(struct sim_keeper *keeper, const struct gw_effect *effect)
@@ -334,6 +374,7 @@ static void forget_running(struct sim_keeper *keeper)
 
 void sim_keeper_adopt(struct sim_keeper *keeper)
 {
+	watch_leases(keeper, false);
 	if (keeper->host->shared->bug == SIM_BUG_KEEPER_FORGETS)
 		forget_running(keeper);
 	for (uint32_t i = 0; i < keeper->attempts.count; i++) {
@@ -347,10 +388,12 @@ void sim_keeper_adopt(struct sim_keeper *keeper)
 void sim_keeper_reboot(struct sim_keeper *keeper)
 {
 	sim_keeper_orphan(keeper);
+	keeper->renewed_us = 0; /* its clock begins anew */
 	for (uint32_t i = 0; i < keeper->attempts.count; i++) {
 		struct sim_attempt *attempt = keeper->attempts.entries[i];
 
 		sim_timer_clear(keeper->host->world, &attempt->report);
+		sim_timer_clear(keeper->host->world, &attempt->lease);
 		if (attempt->state == GODWIT__ATTEMPT_STATE__ATTEMPT_RUNNING &&
 		    keeper->host->shared->bug == SIM_BUG_KEEPER_REVIVES) {
 			attempt->state = GODWIT__ATTEMPT_STATE__ATTEMPT_LOST;
@@ -451,6 +494,7 @@ static void stream(struct sim_keeper *keeper, const struct gw_effect *effect)
 
 void sim_keeper_orphan(struct sim_keeper *keeper)
 {
+	watch_leases(keeper, true);
 	while (keeper->reads) {
 		struct sim_read *read = keeper->reads;
 

@@ -35,10 +35,13 @@ struct sim_attempt {
 	uint64_t run_us;
 	uint64_t output_bps; /* bytes a second */
 	uint64_t grace_us;
+	uint64_t lease_us;       /* 0: none */
+	uint64_t lease_from_us;  /* by the host's monotonic clock */
 	uint64_t started_us;     /* true time; 0: it never ran */
 	uint64_t ended_us;       /* 0: it runs */
 	struct sim_timer life;   /* the next thing to happen to it */
 	struct sim_timer kill;   /* KILL after TERM's grace */
+	struct sim_timer lease;  /* its end, while there is no agent to see to it */
 	struct sim_timer report; /* tells the agent its state */
 };
 
@@ -54,6 +57,7 @@ struct sim_keeper {
 	struct gw_table attempts; /* of struct sim_attempt */
 	struct gw_table fences;   /* tasks whose older attempts are refused */
 	struct sim_read *reads;   /* held open */
+	uint64_t renewed_us;      /* leases count from here, as the agent last said */
 	uint32_t cpu_milli_used;
 	uint32_t device_used;
 	uint64_t memory_bytes_used;
@@ -68,7 +72,9 @@ void sim_keeper_deinit(struct sim_keeper *keeper);
 void sim_keeper_effect(struct sim_keeper *keeper, const struct gw_effect *effect);
 /* A new agent connects: SPAWNED and EXITED for everything held. */
 void sim_keeper_adopt(struct sim_keeper *keeper);
-/* The agent is gone: reads are dropped, tasks live. */
+/* The agent says from when leases count, by the host's monotonic clock. */
+void sim_keeper_renew(struct sim_keeper *keeper, uint64_t renewed_us);
+/* The agent is gone: reads are dropped, tasks live, to the end of their leases. */
 void sim_keeper_orphan(struct sim_keeper *keeper);
 /* The host reboots: what ran is LOST, what had ended is still on disk. */
 void sim_keeper_reboot(struct sim_keeper *keeper);
