@@ -88,8 +88,7 @@ def measure(grid, jobs, options):
                "--commit", commit(), "--seed", str(options.seed)]
     for name, (_info, control) in jobs.items():
         command += [f"--{name}", control]
-    if grid.namespaces:
-        command += ["--emulator", grid.emulator()]
+    command += ["--emulator", grid.emulator()] if grid.namespaces else ["--simulate"]
     if options.quick or options.demo:
         command += ["--quick", "--budget", f"{options.budget}s"]
     if options.arguments:
@@ -109,7 +108,7 @@ def measure(grid, jobs, options):
 
 def run(options):
     began = time.monotonic()
-    namespaces = True
+    namespaces = not options.no_namespaces
     while True:
         grid = cluster.Cluster(namespaces=namespaces)
         try:
@@ -144,6 +143,8 @@ def main():
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--html", type=pathlib.Path)
     parser.add_argument("--report", type=pathlib.Path)
+    parser.add_argument("--no-namespaces", action="store_true",
+                        help="as on a host that grants no network namespaces")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--budget", type=int, default=30)
     parser.add_argument("arguments", nargs="*", help="passed on to godwit-loss, after --")

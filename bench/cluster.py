@@ -113,7 +113,7 @@ class Cluster:
         done = subprocess.run([LAB, "up", self.scenario, "--name", self.name, "--owner",
                                str(os.getpid())], text=True, capture_output=True, check=False)
         if done.returncode == NO_RIGHT:
-            raise NoNamespaces((done.stderr.strip() or "no right to make namespaces"))
+            raise NoNamespaces(done.stderr.strip() or "no right to make namespaces")
         if done.returncode != 0:
             raise Failed(f"godwit-lab up: {done.stderr.strip()}")
         self.lab_is_up = True

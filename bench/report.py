@@ -28,6 +28,18 @@ def cell_of(result, name):
     return next((c for c in result["campaign"]["cells"] if c["name"] == name), None)
 
 
+def loss_of(cell):
+    """The cell's estimate; all None where it was not run."""
+    return cell.get("loss_percent") or {"mean": None, "low": None, "high": None}
+
+
+def distances(result):
+    """The cells of saturated decoding over distance, nearest first."""
+    return sorted((c for c in result["campaign"]["cells"]
+                   if c["name"].endswith("km") and c["kind"] == "block"),
+                  key=lambda c: c["rtt_ms_asked"])
+
+
 def row_of(result, name):
     return next((r for r in result["rows"] if r["name"] == name), None)
 
@@ -78,9 +90,9 @@ def latency_rows(result):
     for figure, digits in (("ttft_p50_ms", 4), ("ttft_p99_ms", 4), ("ttft_mean_ms", 4),
                            ("tpot_p50_ms", 4), ("tpot_p99_ms", 4), ("tpot_mean_ms", 4),
                            ("goodput_per_s", 3)):
-        if not cell or cell["a"].get(figure) is None or cell["b"].get(figure) is None:
+        one, across = ((cell or {}).get(side, {}).get(figure) for side in "ab")
+        if one is None or across is None:
             continue
-        one, across = cell["a"][figure], cell["b"][figure]
         yield [figure.upper().replace("_", " ").replace(" MS", " ms").replace(" PER S", " /s"),
                number(one, digits), number(across, digits),
                f"{100 * (across / one - 1):+.2f} %" if one else "-"]
@@ -89,15 +101,13 @@ def latency_rows(result):
 def distance_rows(result):
     """Rows by distance: (km, RTT asked, RTT loaded, loss, interval, theory, verdict)."""
     budget = result["campaign"]["budget"]["percent"]
-    for cell in sorted(result["campaign"]["cells"], key=lambda c: c["rtt_ms_asked"]):
-        if not cell["name"].endswith("km") or cell["kind"] != "block":
-            continue
-        loss = cell["loss_percent"]
+    for cell in distances(result):
+        loss = loss_of(cell)
         known = loss["mean"] is not None
         verdict = "-" if not known else "within" if loss["high"] <= budget else "broken"
-        yield [cell["name"][:-2], f"{cell['rtt_ms_asked']:g}", number(cell["b"]["rtt_load_ms"]),
+        yield [cell["name"][:-2], f"{cell['rtt_ms_asked']:g}", number(cell.get("b", {}).get("rtt_load_ms")),
                number(loss["mean"]), f"{number(loss['low'])} .. {number(loss['high'])}",
-               number(cell["theory_percent"]), verdict if known else cell.get("why", "-")]
+               number(cell.get("theory_percent")), verdict if known else cell.get("why", "-")]
 
 
 DISTANCE_HEAD = ["km", "RTT asked, ms", "under load, ms", "loss, %", "95 % interval", "theory, %",
@@ -150,9 +160,7 @@ def table(head, rows):
 
 
 def distance_plot(result):
-    cells = sorted((c for c in result["campaign"]["cells"]
-                    if c["name"].endswith("km") and c["loss_percent"]["mean"] is not None),
-                   key=lambda c: c["rtt_ms_asked"])
+    cells = [c for c in distances(result) if loss_of(c)["mean"] is not None]
     km = [c["rtt_ms_asked"] * 100 for c in cells]
     return plot.chart(
         "Loss over distance", "km (1 ms of RTT per 100 km)", "loss, %",

@@ -41,6 +41,7 @@ struct gw_campaign_options {
 	const char *single_real; /* two stages, a core each */
 	const char *cross_real;
 	const char *emulator; /* its control socket; absent: only what needs no delay is run */
+	bool simulate;        /* no emulator: the stages' senders hold frames back; no claim */
 	const char *links;    /* "a-b=0.25,b-c=0.25": each link's one-way share of R */
 
 	const char *rtts_ms; /* "0,1,2.4,5,10,20" */

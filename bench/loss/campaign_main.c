@@ -35,6 +35,8 @@ static const struct gw_option options_table[] = {
 	SOCKET("single-real", single_real, "of a two-stage ring in one site, for unpaced blocks"),
 	SOCKET("cross-real", cross_real, "of a two-stage ring across sites"),
 	SOCKET("emulator", emulator, "control socket of the link emulator"),
+	OPTION("simulate", BOOL, simulate, 0, 0, NULL, NULL,
+	       "without an emulator: the stages hold back what they send; carries no claim"),
 	OPTION("links", TEXT, links, 0, 255, "a-b=0.25,b-c=0.25,a-c=0.5", "LIST",
 	       "emulated links, each with its one-way share of the loop's delay"),
 	OPTION("rtt", TEXT, rtts_ms, 1, 255, "0,1,2.4,5,10,20", "LIST", "loop delays to visit, ms"),

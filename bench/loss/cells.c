@@ -473,7 +473,7 @@ int gw_cells_run(struct gw_campaign *c)
 	for (uint32_t i = 0; i < c->cell_count; i++)
 		if (c->cells[i].a.ring->client.fd < 0 || c->cells[i].b.ring->client.fd < 0)
 			c->cells[i].failed = "the ring that it needs was not given";
-		else if (c->cells[i].rtt_ms > 0 && !c->options.emulator)
+		else if (c->cells[i].rtt_ms > 0 && !c->options.emulator && !c->options.simulate)
 			c->cells[i].failed = "there is no link emulator to set the delay";
 	if (c->options.quick)
 		fit_budget(c);

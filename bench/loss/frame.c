@@ -37,6 +37,7 @@ uint32_t gw_frame_payload_bytes(enum gw_frame_kind kind, uint32_t rows, uint32_t
 		return 16;
 	case GW_FRAME_HELLO:
 	case GW_FRAME_RESET:
+	case GW_FRAME_DELAY:
 		return 0;
 	}
 	return 0;
@@ -71,7 +72,7 @@ const char *gw_frame_header_decode(const uint8_t *bytes, const struct gw_frame_l
 	memcpy(&wire, bytes, sizeof(wire));
 	if (wire.magic != MAGIC)
 		return "it does not speak the ring's protocol";
-	if (wire.kind < GW_FRAME_HELLO || wire.kind > GW_FRAME_CONGESTION)
+	if (wire.kind < GW_FRAME_HELLO || wire.kind > GW_FRAME_DELAY)
 		return "it sent a frame of unknown kind";
 	kind = (enum gw_frame_kind)wire.kind;
 	if (carries_rows(kind) && (wire.rows == 0 || wire.rows > limits->rows))

@@ -24,6 +24,7 @@ enum gw_frame_kind {
 	GW_FRAME_RESET = 5,      /* counters to zero */
 	GW_FRAME_REPORT = 6,     /* each stage appends its gw_stage_report; rows counts them */
 	GW_FRAME_CONGESTION = 7, /* payload: 16 bytes, name of a congestion control */
+	GW_FRAME_DELAY = 8,      /* stage_time_ns: how long each sender holds a frame back */
 };
 
 struct gw_frame_header {

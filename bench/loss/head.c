@@ -95,6 +95,8 @@ static void send_control(struct gw_head *head, enum gw_frame_kind kind)
 
 	if (kind == GW_FRAME_CONGESTION)
 		memcpy(frame->packed, head->order->congestion, sizeof(head->order->congestion));
+	if (kind == GW_FRAME_DELAY)
+		frame->header.stage_time_ns = head->order->delay_us * 1000;
 	gw_stage_control(head->stage, frame);
 }
 
@@ -110,9 +112,10 @@ static void order_done(struct gw_head *head)
 
 static void order_begin(struct gw_head *head)
 {
-	if (head->order->op == GW_HEAD_CONGESTION) {
-		head->phase = GW_HEAD_SET_CONGESTION;
-		send_control(head, GW_FRAME_CONGESTION);
+	if (head->order->op == GW_HEAD_CONGESTION || head->order->op == GW_HEAD_DELAY) {
+		head->phase = GW_HEAD_SETTING;
+		send_control(head, head->order->op == GW_HEAD_DELAY ? GW_FRAME_DELAY
+								    : GW_FRAME_CONGESTION);
 		return;
 	}
 	head->phase = GW_HEAD_PREPARE;
@@ -151,7 +154,7 @@ static void probe_returned(struct gw_head *head, const struct gw_frame *frame)
 	case GW_HEAD_WAITING:
 	case GW_HEAD_PREPARE:
 	case GW_HEAD_RESET:
-	case GW_HEAD_SET_CONGESTION:
+	case GW_HEAD_SETTING:
 		return;
 	}
 	gw_samples_add(frame->header.group ? &head->result->rtt_bulk_s : &head->result->rtt_idle_s,
@@ -179,7 +182,8 @@ static void control_returned(struct gw_head *head, const struct gw_frame *frame)
 		memcpy(head->result->reports, frame->packed,
 		       header->rows * sizeof(head->result->reports[0]));
 		order_done(head);
-	} else if (header->kind == GW_FRAME_CONGESTION && head->phase == GW_HEAD_SET_CONGESTION) {
+	} else if ((header->kind == GW_FRAME_CONGESTION || header->kind == GW_FRAME_DELAY) &&
+		   head->phase == GW_HEAD_SETTING) {
 		order_done(head);
 	}
 }
@@ -349,6 +353,8 @@ const char *gw_head_check(const struct gw_head *head, const struct gw_head_order
 		break;
 	case GW_HEAD_CONGESTION:
 		wrong = check_congestion(order->congestion);
+		break;
+	case GW_HEAD_DELAY:
 		break;
 	}
 	return wrong;

@@ -61,6 +61,7 @@ enum gw_head_op {
 	GW_HEAD_BLOCK,
 	GW_HEAD_SERVE,
 	GW_HEAD_CONGESTION,
+	GW_HEAD_DELAY,
 };
 
 struct gw_head_order {
@@ -68,6 +69,7 @@ struct gw_head_order {
 	struct gw_block_order block;
 	struct gw_serve_order serve;
 	char congestion[16];
+	uint64_t delay_us; /* of each hop's simulated link */
 };
 
 /* What an order gave. Samples belong to the result: gw_head_result_deinit. */
@@ -121,7 +123,7 @@ enum gw_head_phase {
 	GW_HEAD_RESET,
 	GW_HEAD_RUN,
 	GW_HEAD_REPORT,
-	GW_HEAD_SET_CONGESTION,
+	GW_HEAD_SETTING, /* congestion control or delay, once round the ring */
 };
 
 struct gw_block;

@@ -291,8 +291,14 @@ static const char *read_order(const json_t *request, const char *op, struct gw_h
 		ret->op = GW_HEAD_SERVE;
 		return read_serve(request, &ret->serve);
 	}
+	if (strcmp(op, "delay") == 0) {
+		ret->op = GW_HEAD_DELAY;
+		return count(request, "us", 0, GW_FRAME_STAGE_TIME_NS_MAX / 1000, &ret->delay_us)
+			       ? NULL
+			       : "us must be a whole number up to 60000000";
+	}
 	if (strcmp(op, "congestion") != 0)
-		return "op must be info, block, serve or congestion";
+		return "op must be info, block, serve, congestion or delay";
 	ret->op = GW_HEAD_CONGESTION;
 	if (!name || strlen(name) >= sizeof(ret->congestion))
 		return "name must be that of a congestion control";
@@ -328,6 +334,9 @@ static json_t *answer_to(struct gw_head *head, const json_t *request)
 		break;
 	case GW_HEAD_CONGESTION:
 		answer = json_pack("{s:s}", "congestion", order.congestion);
+		break;
+	case GW_HEAD_DELAY:
+		answer = json_pack("{s:I}", "delay_us", (json_int_t)order.delay_us);
 		break;
 	}
 	gw_head_result_deinit(&result);

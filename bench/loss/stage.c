@@ -73,6 +73,7 @@ struct gw_stage {
 	uint8_t header_in[GW_FRAME_HEADER_BYTES];
 	uint64_t last_due_ns;
 	uint64_t last_sent_ns;
+	uint64_t delay_ns; /* a simulated link: every frame is held back so long */
 	struct counters counters;
 	uint32_t fifo;
 	char error[GW_RING_ERROR_BYTES];
@@ -297,6 +298,13 @@ void gw_stage_submit(struct gw_stage *stage, struct gw_frame *frame, uint64_t ar
 	CHECK(sem_post(&stage->work) == 0);
 }
 
+/* To the next stage, at once or after the simulated link's delay. */
+static void enqueue(struct gw_stage *stage, struct gw_frame *frame, uint64_t now_ns)
+{
+	frame->leave_ns = now_ns + stage->delay_ns;
+	push(&stage->sending, frame);
+}
+
 /* What a control frame asks of this stage; 0 or negative errno. */
 static int apply(struct gw_stage *stage, struct gw_frame *frame)
 {
@@ -326,6 +334,9 @@ static int apply(struct gw_stage *stage, struct gw_frame *frame)
 		header->payload_bytes =
 			gw_frame_payload_bytes(GW_FRAME_PROBE, header->rows, stage->limits.hidden);
 		return 0;
+	case GW_FRAME_DELAY:
+		stage->delay_ns = header->stage_time_ns;
+		return 0;
 	case GW_FRAME_HELLO:
 	case GW_FRAME_HIDDEN:
 	case GW_FRAME_TOKENS:
@@ -337,7 +348,7 @@ static int apply(struct gw_stage *stage, struct gw_frame *frame)
 void gw_stage_control(struct gw_stage *stage, struct gw_frame *frame)
 {
 	CHECK(apply(stage, frame) == 0); /* the head checks what it asks for beforehand */
-	push(&stage->sending, frame);
+	enqueue(stage, frame, gw_stage_now_ns());
 }
 
 /* A whole frame has come; ownership moves on. */
@@ -364,7 +375,7 @@ static int dispatch(struct gw_stage *stage, struct gw_frame *frame)
 		gw_stage_submit(stage, frame, now_ns);
 		return 0;
 	}
-	push(&stage->sending, frame);
+	enqueue(stage, frame, now_ns);
 	return apply(stage, frame);
 }
 
@@ -451,15 +462,16 @@ static void release_due(struct gw_stage *stage, uint64_t now_ns)
 	}
 	while ((frame = first(&stage->pending)) && frame->due_ns <= now_ns) {
 		counters_sent(stage, frame, now_ns);
-		push(&stage->sending, pop(&stage->pending));
+		(void)pop(&stage->pending);
+		enqueue(stage, frame, now_ns);
 	}
 }
 
-static int send_frames(struct gw_stage *stage)
+static int send_frames(struct gw_stage *stage, uint64_t now_ns)
 {
 	struct gw_frame *frame;
 
-	while ((frame = first(&stage->sending))) {
+	while ((frame = first(&stage->sending)) && frame->leave_ns <= now_ns) {
 		uint8_t header[GW_FRAME_HEADER_BYTES];
 		struct iovec rest[3];
 		struct msghdr message = {.msg_iov = rest};
@@ -485,22 +497,26 @@ static int send_frames(struct gw_stage *stage)
 /* Sleeps until a socket, the compute thread or the clock has something. */
 static int reactor_wait(struct gw_stage *stage, uint64_t wake_ns, bool *ret_mail)
 {
-	struct gw_frame *frame = first(&stage->pending);
+	const struct gw_frame *frame = first(&stage->pending);
+	const struct gw_frame *leaving = first(&stage->sending);
+	uint64_t now_ns = gw_stage_now_ns();
+	bool may_leave = leaving && leaving->leave_ns <= now_ns;
 	struct pollfd items[4] = {
 		{.fd = stage->incoming || first(&stage->free) ? stage->ring.up_fd : -1,
 		 .events = POLLIN},
 		{.fd = stage->ring.down_fd,
-		 .events = (short)(POLLRDHUP | (first(&stage->sending) ? POLLOUT : 0))},
+		 .events = (short)(POLLRDHUP | (may_leave ? POLLOUT : 0))},
 		{.fd = stage->computed_fd, .events = POLLIN},
 		{.fd = stage->driver ? stage->driver->wake_fd : -1, .events = POLLIN},
 	};
 	struct timespec timeout;
-	uint64_t now_ns = gw_stage_now_ns();
 	uint64_t left_ns;
 	uint64_t count;
 
 	if (frame && frame->due_ns < wake_ns)
 		wake_ns = frame->due_ns;
+	if (leaving && !may_leave && leaving->leave_ns < wake_ns)
+		wake_ns = leaving->leave_ns;
 	left_ns = wake_ns > now_ns ? wake_ns - now_ns : 0;
 	timeout.tv_sec = (time_t)(left_ns / 1000000000u);
 	timeout.tv_nsec = (long)(left_ns % 1000000000u);
@@ -530,7 +546,7 @@ static int reactor_run(struct gw_stage *stage)
 		if (stage->driver)
 			wake_ns = stage->driver->tick(stage->driver->self, gw_stage_now_ns());
 		release_due(stage, gw_stage_now_ns());
-		r = send_frames(stage);
+		r = send_frames(stage, gw_stage_now_ns());
 		if (r == 0)
 			r = reactor_wait(stage, wake_ns, &mail);
 		if (r < 0)

@@ -38,6 +38,7 @@ struct gw_frame {
 	uint16_t *packed; /* [limits.rows][hidden] activations; control frames: their payload */
 	uint64_t arrival_ns;
 	uint64_t due_ns;
+	uint64_t leave_ns; /* may be sent from then on */
 	uint64_t ready_ns; /* computed */
 	uint64_t work_ns;  /* CPU time of it */
 };

@@ -86,6 +86,8 @@ const char *gw_cell_no_claim(const struct gw_campaign *campaign, const struct gw
 		return cell->failed;
 	if (gw_cell_ratios(cell, GW_METRIC_RATE, ratios) == 0)
 		return "every pair of blocks was void, or none was run";
+	if (campaign->options.simulate)
+		return "the distance is simulated over loopback: no claim";
 	if (campaign->options.quick)
 		return "a quick campaign: short blocks and few pairs carry no claim";
 	if (cell->block_s < GW_CAMPAIGN_CLAIM_BLOCK_S)

@@ -6,6 +6,7 @@
 
 #include "bench/loss/campaign.h"
 #include "bench/wan/control.h"
+#include "proto/base/check.h"
 
 #define ANSWER_WAIT_MS 2000
 #define LATENESS_P99_US_MAX 200.0
@@ -19,8 +20,38 @@ static json_t *ask(struct gw_campaign *campaign, json_t *request)
 	return answer;
 }
 
+/* Without an emulator: each hop of the rings across sites is a delay line in its sender. */
+static int simulate_rtt(struct gw_campaign *campaign, double rtt_ms)
+{
+	struct gw_ring_client *rings[] = {&campaign->cross, &campaign->cross_twin,
+					  &campaign->cross_real};
+
+	for (size_t i = 0; i < GW_ARRAY_COUNT(rings); i++) {
+		char error[GW_CLIENT_ERROR_BYTES];
+		json_t *answer;
+
+		if (rings[i]->client.fd < 0)
+			continue;
+		answer = gw_client_ask(
+			&rings[i]->client,
+			json_pack("{s:s, s:I}", "op", "delay", "us",
+				  (json_int_t)llround(rtt_ms * 1e3 / rings[i]->stages)),
+			ANSWER_WAIT_MS, error);
+		if (!answer) {
+			(void)snprintf(campaign->error, sizeof(campaign->error),
+				       "simulated delay: %s", error);
+			return -EIO;
+		}
+		json_decref(answer);
+	}
+	campaign->rtt_ms = rtt_ms;
+	return 0;
+}
+
 int gw_wanlink_set_rtt(struct gw_campaign *campaign, double rtt_ms)
 {
+	if (campaign->options.simulate)
+		return simulate_rtt(campaign, rtt_ms);
 	if (!campaign->options.emulator && rtt_ms > 0)
 		return -ENOTSUP;
 	for (uint32_t i = 0; campaign->options.emulator && i < campaign->link_count; i++) {
