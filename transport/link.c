@@ -4,14 +4,18 @@
  * each body until it is acknowledged, so the state after any loss is "send again from the first
  * that the peer lacks", and a receiver takes only the body that comes next.
  *
- * HELLO and WELCOME are read alike: version range, epochs, acknowledgement. An epoch that is known
- * already is the same session, also when the peer knows none of ours yet (its HELLO was sent before
- * our WELCOME came): starting anew then would give one sequence number to two bodies.
+ * HELLO and WELCOME are read alike: version range, epochs, acknowledgement. Messages of a
+ *connection that broke may come late, beside those of the next one, also from a process that is
+ *gone; so a pair of epochs must never count from 1 twice. The two roles see to that differently,
+ *since two sides that both gave way would miss each other for ever:
  *
- * Messages of a connection that broke may come late, beside those of the next one, also from a
- * process that is gone. Hence three rules: a session that is begun under an epoch used before takes
- * a new epoch on this side; an epoch of the peer once left is never gone back to; a peer that names
- * another epoch than ours begins anew. A late HELLO then costs a session, never a body.
+ *	client: keeps its epoch all its life, and joins the session that the other side names
+ *together with this epoch; one that it has left it never goes back to. server: begins a session for
+ *whatever epoch a client's HELLO has, each under an epoch of its own that was never used. The
+ *session goes on when the HELLO knows that epoch, or none (it was sent before our WELCOME came:
+ *beginning anew would give one number to two bodies).
+ *
+ * A late HELLO then costs a session, never a body.
  *
  * It is not a transport: it never loses order by itself, but holds whatever its connection does.
  */
@@ -31,7 +35,7 @@
 #define RETRY_US_MIN (5 * GW_US_PER_S)
 #define RETRY_US_MAX (60 * GW_US_PER_S)
 #define TEXT_BYTES 320u
-#define LEFT_EPOCHS 16u /* a late message is seconds late; a process takes longer to start anew */
+#define LEFT_EPOCHS 16u /* a late message is seconds late; sixteen sessions take longer */
 
 struct queued {
 	struct queued *next;
@@ -52,7 +56,7 @@ struct gw_link {
 	bool refused;
 	uint32_t protocol;
 	uint64_t peer_epoch;               /* 0: no session yet */
-	uint64_t left_epochs[LEFT_EPOCHS]; /* of the peer, in sessions before this one; 0: none */
+	uint64_t left_epochs[LEFT_EPOCHS]; /* client: the peer's in sessions before; 0: none */
 	uint32_t left_count;               /* ever: the next goes to this, modulo LEFT_EPOCHS */
 
 	uint64_t sequence;     /* last given to a body */
@@ -135,12 +139,12 @@ static void no_pending(struct gw_link *link)
 
 void gw_link_connected(struct gw_link *link, const struct gw_now *now)
 {
-	(void)now; /* a HELLO is due at once */
+	(void)now; /* the HELLO is due at once */
 	no_pending(link);
 	link->connected = true;
 	link->open = false;
 	link->refused = false;
-	link->hello_due = link->options.client;
+	link->hello_due = true;
 }
 
 void gw_link_disconnected(struct gw_link *link)
@@ -163,7 +167,7 @@ static bool was_left(const struct gw_link *link, uint64_t epoch)
 /* A new session with the peer of this epoch: both sides count from 1. */
 static void start_session(struct gw_link *link, uint64_t peer_epoch)
 {
-	if (link->peer_epoch != 0 && link->peer_epoch != peer_epoch)
+	if (link->options.client && link->peer_epoch != 0)
 		link->left_epochs[link->left_count++ % LEFT_EPOCHS] = link->peer_epoch;
 	while (link->first)
 		drop_first(link);
@@ -182,11 +186,7 @@ static void start_session(struct gw_link *link, uint64_t peer_epoch)
 	link->retry_us = GW_NEVER_US;
 }
 
-/*
- * A peer that does not know this epoch begins a session while there is, or was, another: then this
- * side's numbers begin anew too, and so does its name. Otherwise a late HELLO of the peer's former
- * process would restart the numbers under a name that the present one still counts by.
- */
+/* A server's name for its next session with this peer. */
 static void take_new_epoch(struct gw_link *link)
 {
 	do
@@ -320,6 +320,18 @@ static uint32_t common_protocol(struct gw_link *link, const Godwit__Envelope *en
 	return 0;
 }
 
+/* Whether this HELLO or WELCOME may be agreed to, as the model above says. */
+static bool may_agree(const struct gw_link *link, const Godwit__Envelope *envelope)
+{
+	bool knows_us = envelope->peer_epoch == link->options.epoch;
+
+	if (link->options.client)
+		return knows_us && !was_left(link, envelope->epoch);
+	if (envelope->control == GODWIT__LINK_CONTROL__LINK_WELCOME)
+		return knows_us && envelope->epoch == link->peer_epoch;
+	return true;
+}
+
 /* HELLO or WELCOME. */
 static enum gw_link_result agree(struct gw_link *link, const struct gw_now *now,
 				 const Godwit__Envelope *envelope,
@@ -327,7 +339,6 @@ static enum gw_link_result agree(struct gw_link *link, const struct gw_now *now,
 {
 	bool welcome = envelope->control == GODWIT__LINK_CONTROL__LINK_WELCOME;
 	bool knows_us = envelope->peer_epoch == link->options.epoch;
-	/* One that names another epoch than ours is, or was, in a session without us. */
 	bool same = envelope->epoch == link->peer_epoch && (knows_us || envelope->peer_epoch == 0);
 	bool was_open = link->open;
 	uint32_t protocol;
@@ -335,13 +346,8 @@ static enum gw_link_result agree(struct gw_link *link, const struct gw_now *now,
 	if (envelope->epoch == 0 ||
 	    (same && knows_us && envelope->acknowledged > link->sent_highest))
 		return GW_LINK_MALFORMED;
-	if (welcome && !knows_us) {
-		link->counts.foreign++; /* it answers a link that was before this one */
-		return GW_LINK_NOTHING;
-	}
-	if (!same && was_left(link, envelope->epoch)) {
-		/* Late, from before the present session. If the peer lives under that name after
-		 * all, our HELLO makes it take a new one. */
+	if (!may_agree(link, envelope)) {
+		/* Late, or the other side is in another session: our HELLO says which is ours. */
 		link->counts.foreign++;
 		link->connected = true;
 		if (!welcome && !link->refused)
@@ -354,7 +360,7 @@ static enum gw_link_result agree(struct gw_link *link, const struct gw_now *now,
 		deliver_refusal(link, ret_delivery);
 		return GW_LINK_REFUSED;
 	}
-	if (!same && !knows_us && link->peer_epoch != 0)
+	if (!same && !link->options.client && link->peer_epoch != 0)
 		take_new_epoch(link);
 	if (!same)
 		start_session(link, envelope->epoch);
@@ -366,15 +372,12 @@ static enum gw_link_result agree(struct gw_link *link, const struct gw_now *now,
 	link->refused = false;
 	link->refuse_due = false;
 	link->open = true;
-	link->retry_delay_us = RETRY_US_MIN;
-	if (welcome) {
-		link->hello_due = false;
-		link->hello_again_us = GW_NEVER_US;
-	} else {
-		link->welcome_due = true;
-	}
 	ret_delivery->resumed = same;
 	ret_delivery->agreed = true;
+	link->retry_delay_us = RETRY_US_MIN;
+	link->hello_due = false; /* whatever was to be asked is answered by either */
+	link->hello_again_us = GW_NEVER_US;
+	link->welcome_due |= !welcome;
 	return same && was_open ? GW_LINK_NOTHING : GW_LINK_UP;
 }
 
@@ -682,8 +685,11 @@ enum gw_link_result gw_link_receive_heartbeat(struct gw_link *link, const struct
 		return GW_LINK_MALFORMED;
 	if (!from_peer(link, envelope))
 		return GW_LINK_SPOOFED;
-	if (!link->open || envelope->epoch != link->peer_epoch) {
+	if (!link->open || envelope->epoch != link->peer_epoch ||
+	    envelope->peer_epoch != link->options.epoch) {
 		link->counts.foreign++;
+		if (!link->refused)
+			resynchronise(link); /* a peer with nothing to say but that it lives */
 		return GW_LINK_NOTHING;
 	}
 	body = gw_wire_decode_body(arena, envelope->body.data, envelope->body.len);

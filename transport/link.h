@@ -5,13 +5,12 @@
  * epoch is a new one the old session is over, what was queued for it is forgotten, and the cores
  * exchange inventories.
  *
- *	start: a client says HELLO when connected; the other side answers WELCOME. Both carry epoch,
- *	       the epoch they know of the peer, and what they have received; both sides then send
- *	       again whatever was not received. A gap, a foreign epoch or missing acknowledgements
- *	       make either side say HELLO again.
- *	run:   bodies with sequence numbers; acknowledgements ride on them, or go alone after a
- *	       bounded delay.
- *	stop:  none. A link may vanish at any time, with its process.
+ *	start: a side that is told of a connection says HELLO (a client is; a server usually hears
+ *the client's first); the other answers WELCOME. Both carry epoch, the epoch they know of the peer,
+ *and what they have received; both sides then send again whatever was not received. A gap, a
+ *foreign epoch or missing acknowledgements make either side say HELLO again. run:   bodies with
+ *sequence numbers; acknowledgements ride on them, or go alone after a bounded delay. stop:  none. A
+ *link may vanish at any time, with its process.
  *
  * The caller pulls envelopes with gw_link_next until there are none, after each call that says so,
  * and calls gw_link_tick at gw_link_wake_us.
@@ -46,8 +45,8 @@ struct gw_link_options {
 	struct gw_node_id self;
 	struct gw_node_id peer;
 	struct gw_id tenant;   /* of self; zero: the region's own */
-	uint64_t epoch;        /* of this link, not 0, never used before by this node */
-	bool client;           /* says HELLO first */
+	uint64_t epoch;        /* of this link, not 0, random: never used before by this node */
+	bool client;           /* the one that connects; the other one names sessions */
 	uint32_t protocol_min; /* both 0: GW_PROTOCOL_MIN and GW_PROTOCOL_MAX */
 	uint32_t protocol_max;
 };
@@ -89,7 +88,7 @@ struct gw_link_counts {
 struct gw_link *gw_link_new(const struct gw_link_options *options);
 struct gw_link *gw_link_free(struct gw_link *link);
 
-/* A connection to the peer stands (a client says HELLO), or is lost. */
+/* A connection to the peer stands (a HELLO goes out), or is lost. */
 void gw_link_connected(struct gw_link *link, const struct gw_now *now);
 void gw_link_disconnected(struct gw_link *link);
 

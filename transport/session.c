@@ -124,13 +124,13 @@ static void timer_fired(void *context)
 	flush(session);
 }
 
-static struct gw_link *make_link(const struct session *session, bool says_hello)
+static struct gw_link *make_link(const struct session *session)
 {
 	const struct gw_host_options *options = &session->sessions->options;
 	struct gw_link_options link_options = {
 		.self = options->keys->node,
 		.peer = session->key.node,
-		.client = says_hello,
+		.client = !is_server(session->sessions),
 	};
 
 	if (options->cert)
@@ -163,7 +163,7 @@ static struct session *add_session(struct gw_sessions *sessions, struct gw_sessi
 	session->used_us = now.mono_us;
 	session->timer.fired = timer_fired;
 	session->timer.context = session;
-	session->link = make_link(session, !is_server(sessions));
+	session->link = make_link(session);
 	if (!session->link || gw_table_add(&sessions->table, session) < 0) {
 		free_session(session);
 		return NULL;
@@ -661,7 +661,7 @@ void gw_sessions_restart(struct gw_sessions *sessions, struct gw_session_key key
 			 const char *reason)
 {
 	struct session *session = gw_table_find(&sessions->table, &key);
-	struct gw_link *link = session ? make_link(session, true) : NULL;
+	struct gw_link *link = session ? make_link(session) : NULL;
 	struct gw_now now = now_of(sessions);
 
 	if (!link)

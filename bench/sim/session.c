@@ -67,13 +67,13 @@ static struct sim_side *other(const struct sim_side *side)
 }
 
 /* The daemons draw epochs from the kernel's randomness, so they are in no order here either. */
-static void make_link(struct sim_side *side, bool says_hello)
+static void make_link(struct sim_side *side)
 {
 	struct gw_link_options options = {
 		.self = side->host->peer.node,
 		.peer = other(side)->host->peer.node,
 		.epoch = gw_prng_next(&side->host->world->prng) | 1,
-		.client = says_hello,
+		.client = side->end == SIM_DIALER,
 	};
 
 	CHECK(!side->link);
@@ -267,7 +267,7 @@ static void on_receive(struct sim_conn *conn, enum sim_end end, const uint8_t *b
 	if (!side->link) {
 		if (end == SIM_DIALER || conn == &session->heartbeat)
 			return; /* a heartbeat opens no session */
-		make_link(side, false);
+		make_link(side);
 	}
 	if (conn == &session->state)
 		received_state(side, bytes, size);
@@ -300,7 +300,7 @@ static void on_down(struct sim_conn *conn)
 
 void sim_session_dial(struct sim_session *session)
 {
-	make_link(&session->sides[SIM_DIALER], true);
+	make_link(&session->sides[SIM_DIALER]);
 	sim_conn_open(&session->state);
 	sim_conn_open(&session->heartbeat);
 }
@@ -323,7 +323,7 @@ static void restart(struct sim_side *side)
 	struct gw_now now;
 
 	side->link = gw_link_free(side->link);
-	make_link(side, true);
+	make_link(side);
 	side->down_reason = "its queue is full";
 	sim_timer_set(side->host->world, &side->sweep, side->host->world->now_us);
 	now_at(side, &now);

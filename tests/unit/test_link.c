@@ -40,6 +40,8 @@ struct side {
 	struct wire in;
 	uint32_t sent;     /* bodies given to the link in this session, numbered from 1 */
 	uint32_t received; /* the last one that came */
+	uint32_t session;  /* of this side, told in its bodies */
+	uint32_t heard;    /* the session told by the peer's bodies; 0: none yet in this session */
 	uint32_t ups;
 	uint32_t resumes;
 	enum gw_link_result last;
@@ -51,7 +53,14 @@ struct pair {
 	struct side server;
 	struct gw_now now;
 	struct gw_arena arena;
-	uint64_t epoch; /* last given out */
+	uint64_t epoch;   /* last given out */
+	uint32_t session; /* last given out */
+};
+
+/* What a body begins with. */
+struct content {
+	uint32_t number;
+	uint32_t session;
 };
 
 static void wire_clear(struct wire *wire)
@@ -125,7 +134,7 @@ static void flush(struct pair *pair, struct side *from, struct side *to)
 static void take(struct pair *pair, struct side *side, const struct gw_buf *bytes)
 {
 	struct gw_link_delivery delivery;
-	uint32_t number;
+	struct content content;
 
 	gw_arena_reset(&pair->arena);
 	side->last = gw_link_receive(side->link, &pair->now, &pair->arena, bytes->bytes,
@@ -135,17 +144,21 @@ static void take(struct pair *pair, struct side *side, const struct gw_buf *byte
 		side->resumes += delivery.resumed;
 		if (!delivery.resumed) {
 			side->received = 0;
+			side->heard = 0;
 			side->sent = 0;
+			side->session = ++pair->session;
 		}
 	}
 	if (side->last == GW_LINK_REFUSED)
 		(void)snprintf(side->text, sizeof(side->text), "%s", delivery.text);
 	if (side->last != GW_LINK_BODY)
 		return;
-	assert_true(delivery.size >= sizeof(number));
-	memcpy(&number, delivery.body, sizeof(number));
-	assert_int_equal(number, side->received + 1);
-	side->received = number;
+	assert_true(delivery.size >= sizeof(content));
+	memcpy(&content, delivery.body, sizeof(content));
+	assert_int_equal(content.number, side->received + 1);
+	assert_true(side->heard == 0 || side->heard == content.session);
+	side->received = content.number;
+	side->heard = content.session;
 }
 
 static bool take_next(struct pair *pair, struct side *side)
@@ -194,11 +207,11 @@ static void cut_pair(struct pair *pair)
 static enum gw_link_sent send_body(struct pair *pair, struct side *side, size_t size)
 {
 	uint8_t *body = calloc(1, size);
-	uint32_t number = side->sent + 1;
+	const struct content content = {.number = side->sent + 1, .session = side->session};
 	enum gw_link_sent sent;
 
 	assert_non_null(body);
-	memcpy(body, &number, sizeof(number));
+	memcpy(body, &content, sizeof(content));
 	sent = gw_link_send(side->link, &pair->now, 7, body, size);
 	if (sent == GW_LINK_QUEUED)
 		side->sent++;
@@ -284,7 +297,6 @@ static void new_epoch_is_a_new_session(void **state)
 	pair_free(pair);
 }
 
-/* Both sides hear why, in one sentence that names both ranges. */
 /* Takes the first message off the wire, to be handed over later. */
 static struct gw_buf hold_back(struct side *side)
 {
@@ -383,6 +395,7 @@ static void late_welcome_of_a_former_process(void **state)
 	pair_free(pair);
 }
 
+/* Both sides hear why, in one sentence that names both ranges. */
 static void refuses_without_common_protocol(void **state)
 {
 	struct pair *pair = pair_new();
@@ -670,10 +683,10 @@ static void random_action(struct pair *pair, struct gw_prng *prng, struct wire *
 		break;
 	case 4:
 	case 5:
-		(void)send_body(pair, &pair->client, 4 + gw_prng_below(prng, 3000));
+		(void)send_body(pair, &pair->client, 8 + gw_prng_below(prng, 3000));
 		break;
 	case 6:
-		(void)send_body(pair, &pair->server, 4 + gw_prng_below(prng, 3000));
+		(void)send_body(pair, &pair->server, 8 + gw_prng_below(prng, 3000));
 		break;
 	case 7:
 		flush(pair, &pair->client, &pair->server);
@@ -688,7 +701,64 @@ static void random_action(struct pair *pair, struct gw_prng *prng, struct wire *
 	}
 }
 
-static void one_seed(uint64_t seed)
+/* One side's process ends, with everything in it; another takes its place. */
+static void restart(struct pair *pair, struct side *side, bool client)
+{
+	gw_link_free(side->link);
+	side->link = link_for(pair, client, 0, 0);
+	side->received = 0;
+	side->heard = 0;
+	side->sent = 0;
+	side->session = 0;
+}
+
+static void restart_one(struct pair *pair, struct gw_prng *prng, struct wire *late)
+{
+	bool client = gw_prng_chance_ppm(prng, 500000);
+
+	break_connection(pair, prng, &pair->client, &late[0]);
+	break_connection(pair, prng, &pair->server, &late[1]);
+	restart(pair, client ? &pair->client : &pair->server, client);
+	gw_link_disconnected(pair->client.link);
+	gw_link_disconnected(pair->server.link);
+	gw_link_connected(pair->client.link, &pair->now);
+}
+
+static void let_time_pass(struct pair *pair)
+{
+	for (int i = 0; i < 20; i++) {
+		settle(pair);
+		pair->now.mono_us += 61 * GW_US_PER_S;
+		gw_link_tick(pair->client.link, &pair->now);
+		gw_link_tick(pair->server.link, &pair->now);
+	}
+}
+
+/* In the end the connection stands, and what is late comes. */
+static void come_to_rest(struct pair *pair, struct wire *late)
+{
+	while (late[0].count > 0)
+		take_late(pair, &pair->client, &late[0]);
+	while (late[1].count > 0)
+		take_late(pair, &pair->server, &late[1]);
+	let_time_pass(pair);
+	/* What is said to a peer that is gone is lost with its session; afterwards nothing is. */
+	for (int i = 0; i < 2; i++) {
+		(void)send_body(pair, &pair->client, 8);
+		(void)send_body(pair, &pair->server, 8);
+		let_time_pass(pair);
+	}
+	assert_true(gw_link_is_open(pair->client.link));
+	assert_true(gw_link_is_open(pair->server.link));
+	assert_int_equal(pair->server.received, pair->client.sent);
+	assert_int_equal(pair->client.received, pair->server.sent);
+	assert_int_equal(pair->server.heard, pair->client.session);
+	assert_int_equal(pair->client.heard, pair->server.session);
+	assert_int_equal(gw_link_queued_bytes(pair->client.link), 0);
+	assert_int_equal(gw_link_queued_bytes(pair->server.link), 0);
+}
+
+static void one_seed(uint64_t seed, uint32_t restart_ppm)
 {
 	struct wire *late = calloc(2, sizeof(*late));
 	struct pair *pair = pair_new();
@@ -697,26 +767,16 @@ static void one_seed(uint64_t seed)
 	assert_non_null(late);
 	gw_prng_init(&prng, seed);
 	connect_pair(pair); /* not settled: the opening may be cut as well */
-	for (int i = 0; i < 400; i++)
+	for (int i = 0; i < 400; i++) {
+		if (gw_prng_chance_ppm(&prng, restart_ppm))
+			restart_one(pair, &prng, late);
 		random_action(pair, &prng, &late[0], &late[1]);
-	/* In the end the connection stands, and what is late comes. */
-	while (late[0].count > 0)
-		take_late(pair, &pair->client, &late[0]);
-	while (late[1].count > 0)
-		take_late(pair, &pair->server, &late[1]);
-	for (int i = 0; i < 20; i++) {
-		settle(pair);
-		pair->now.mono_us += 61 * GW_US_PER_S;
-		gw_link_tick(pair->client.link, &pair->now);
-		gw_link_tick(pair->server.link, &pair->now);
 	}
-	/* One session all along, so each body came. */
-	assert_int_equal(pair->client.ups - pair->client.resumes, 1);
-	assert_int_equal(pair->server.ups - pair->server.resumes, 1);
-	assert_int_equal(pair->server.received, pair->client.sent);
-	assert_int_equal(pair->client.received, pair->server.sent);
-	assert_int_equal(gw_link_queued_bytes(pair->client.link), 0);
-	assert_int_equal(gw_link_queued_bytes(pair->server.link), 0);
+	come_to_rest(pair, late);
+	if (restart_ppm == 0) { /* one session all along, so each body came */
+		assert_int_equal(pair->client.ups - pair->client.resumes, 1);
+		assert_int_equal(pair->server.ups - pair->server.resumes, 1);
+	}
 	wire_clear(&late[0]);
 	wire_clear(&late[1]);
 	free(late);
@@ -726,10 +786,10 @@ static void one_seed(uint64_t seed)
 static uint64_t seed_in_hand;
 
 /* cmocka leaves a failed test by longjmp, so the seed is printed by the group's end. */
-static void one_seed_named(uint64_t seed)
+static void one_seed_named(uint64_t seed, uint32_t restart_ppm)
 {
 	seed_in_hand = seed;
-	one_seed(seed);
+	one_seed(seed, restart_ppm);
 	seed_in_hand = 0;
 }
 
@@ -741,18 +801,28 @@ static int print_seed(void **state)
 	return 0;
 }
 
-static void delivers_each_body_once_in_order(void **state)
+static void all_seeds(uint32_t restart_ppm)
 {
 	const char *only = getenv("GODWIT_SEED");
 
-	(void)state;
-	for (uint64_t i = 1; i <= SEEDS; i++) {
-		uint64_t seed = only ? strtoull(only, NULL, 10) : i;
+	for (uint64_t seed = 1; seed <= SEEDS && !only; seed++)
+		one_seed_named(seed, restart_ppm);
+	if (only)
+		one_seed_named(strtoull(only, NULL, 10), restart_ppm);
+}
 
-		one_seed_named(seed);
-		if (only)
-			break;
-	}
+static void delivers_each_body_once_in_order(void **state)
+{
+	(void)state;
+	all_seeds(0);
+}
+
+/* Processes end too, and what the former ones said comes late: no body of one session is ever taken
+ * for one of another, and the living find each other. */
+static void restarts_never_mix_sessions(void **state)
+{
+	(void)state;
+	all_seeds(30000);
 }
 
 int main(void)
@@ -771,6 +841,7 @@ int main(void)
 		cmocka_unit_test(refuses_hostile_envelopes),
 		cmocka_unit_test(heartbeats_watch_the_state_channel),
 		cmocka_unit_test_teardown(delivers_each_body_once_in_order, print_seed),
+		cmocka_unit_test_teardown(restarts_never_mix_sessions, print_seed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
