@@ -69,6 +69,7 @@ class Region:
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="godwit-region-"))
         self.processes = {}  # name: Popen, in order of start
         self.port = free_ports(3)
+        self.broken = None
 
     def __enter__(self):
         try:
@@ -82,6 +83,8 @@ class Region:
         if kind:
             self.show_logs()
         self.close()
+        if self.broken and not kind:
+            raise Failed(f"a program broke: {self.broken}")
 
     def spawn(self, name, *command):
         with open(self.folder / f"{name}.log", "ab") as log:
@@ -162,6 +165,15 @@ class Region:
             text = log.read_text(errors="replace").strip().splitlines()
             print(f"--- {log.name}", *text[-30:], sep="\n", flush=True)
 
+    def find_broken(self):
+        """A line of a log that no program writes which is well; None: there is none."""
+        words = ("Sanitizer", "runtime error", "broken invariant")
+        for log in self.folder.rglob("*.log"):
+            for line in log.read_text(errors="replace").splitlines():
+                if any(word in line for word in words):
+                    return f"{log.name}: {line}"
+        return None
+
     def close(self):
         for process in reversed(self.processes.values()):
             if process.poll() is None:
@@ -172,6 +184,7 @@ class Region:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+        self.broken = self.find_broken()
         for node in self.folder.iterdir():
             pid = self.keeper_pid(node.name) if node.is_dir() else None
             if pid:  # it outlives its agent by design; TERM ends its tasks with it
