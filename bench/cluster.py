@@ -110,13 +110,15 @@ class Cluster:
         if not self.namespaces:
             self.hosts = {h: (h[0], "::1") for h in ("a1", "a2", "a3", "b1", "c1")}
             return
+        subprocess.run([LAB, "down", "--all-stale"], check=False, stdout=subprocess.DEVNULL)
+        self.lab_is_up = True  # to be taken down, however far the start comes
         done = subprocess.run([LAB, "up", self.scenario, "--name", self.name, "--owner",
                                str(os.getpid())], text=True, capture_output=True, check=False)
         if done.returncode == NO_RIGHT:
+            self.lab_is_up = False
             raise NoNamespaces(done.stderr.strip() or "no right to make namespaces")
         if done.returncode != 0:
             raise Failed(f"godwit-lab up: {done.stderr.strip()}")
-        self.lab_is_up = True
         for lab in json.loads(run([LAB, "list", "--json"])):
             if lab["name"] == self.name:
                 self.hosts = {h["name"]: (site["name"], h["address"])
@@ -215,7 +217,8 @@ class Cluster:
                 process.kill()
                 say(f"{name} did not end within 5 s and was killed")
         if self.lab_is_up:  # ends keepers and tasks too: all that runs in its namespaces
-            subprocess.run([LAB, "down", self.name], check=False, stdout=subprocess.DEVNULL)
+            subprocess.run([LAB, "down", self.name], check=False, stdout=subprocess.DEVNULL,
+                           stderr=subprocess.DEVNULL)
             self.lab_is_up = False
         else:
             self.end_keepers()

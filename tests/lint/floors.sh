@@ -3,6 +3,10 @@
 # or a box that is not listed, fails with file:line.
 set -u
 cd "$1" || exit 1
+git ls-files >/dev/null 2>&1 || {
+	echo "this tree is no git checkout of this user, so its files are not known"
+	exit 77
+}
 
 # The box of a file is its longest prefix among these.
 declare -A may=(
