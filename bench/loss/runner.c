@@ -277,6 +277,22 @@ static void say(const struct gw_campaign *campaign, const struct gw_cell *cell,
 		pair->a.is_void || pair->b.is_void ? "  void" : "", left_s > 0 ? left_s : 0);
 }
 
+/* Why the last two blocks are void, where they are. */
+static void say_reasons(const struct gw_cell *cell)
+{
+	size_t count = json_array_size(cell->blocks);
+
+	for (size_t i = count - 2; i < count; i++) {
+		const json_t *block = json_array_get(cell->blocks, i);
+		const json_t *reason = json_array_get(json_object_get(block, "void"), 0);
+
+		if (reason)
+			(void)fprintf(stderr, "         void, %s: %s\n",
+				      json_string_value(json_object_get(block, "site")),
+				      json_string_value(reason));
+	}
+}
+
 /* Two adjacent blocks, B first if `swapped`. */
 static int run_pair(struct gw_campaign *campaign, struct gw_cell *cell, bool swapped)
 {
@@ -300,6 +316,7 @@ static int run_pair(struct gw_campaign *campaign, struct gw_cell *cell, bool swa
 		cell->differing += strcmp(checksum[0], checksum[1]) != 0;
 	}
 	say(campaign, cell, pair);
+	say_reasons(cell);
 	return 0;
 }
 
@@ -315,7 +332,8 @@ static uint32_t valid_pairs(const struct gw_cell *cell)
 /* The number of pairs is fixed before; only void ones are run again, and only so many. */
 static int run_pairs(struct gw_campaign *campaign, struct gw_cell *cell)
 {
-	uint32_t most = cell->pairs_wanted + cell->pairs_wanted / REPLACEMENT_SHARE;
+	uint32_t spare = cell->pairs_wanted / REPLACEMENT_SHARE;
+	uint32_t most = cell->pairs_wanted + (spare > 0 ? spare : 1);
 	bool swapped = false;
 	int r = 0;
 
