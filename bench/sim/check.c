@@ -17,7 +17,9 @@
 
 #define TASKS_MAX 1000000u
 #define JOBS_MAX 200000u
-#define AGENT_CHECK_EVERY 16u /* of an agent's steps */
+#define AGENT_CHECK_EVERY 16u    /* of an agent's steps */
+#define REPLAY_RECORDS_MAX 1000u /* a longer journal is replayed at every REPLAY_EVERY-th scan */
+#define REPLAY_EVERY 12u
 
 void sim_check_init(struct sim_check *check, struct sim_grid *grid)
 {
@@ -254,7 +256,9 @@ void sim_check_scan(struct sim_check *check)
 	sim_check_journal(check);
 	if (grid->scheduler.node && !gw_scheduler_check(grid->scheduler.node, text))
 		sim_world_fail(&grid->world, "scheduler: %s", text);
-	sim_host_check_replay(&grid->scheduler);
+	if (grid->scheduler.journal.count <= REPLAY_RECORDS_MAX ||
+	    check->scan_count % REPLAY_EVERY == 0)
+		sim_host_check_replay(&grid->scheduler);
 	for (uint32_t i = 0; i < grid->agent_count; i++) {
 		struct sim_agent *agent = &grid->agents[i];
 
@@ -289,6 +293,7 @@ void sim_check_rest(struct sim_check *check)
 	const char *undone = sim_client_undone(&grid->client, text, sizeof(text));
 
 	sim_check_scan(check);
+	sim_host_check_replay(&grid->scheduler);
 	if (undone)
 		sim_world_fail(&grid->world, "not settled %llu s after the last fault: %s",
 			       grid->scenario->settle_us / GW_US_PER_S, undone);

@@ -27,6 +27,7 @@ static void kill_scheduler(struct sim_grid *grid, uint64_t lasts_us)
 {
 	if (!grid->scheduler.node)
 		return;
+	sim_host_check_replay(&grid->scheduler);
 	sim_host_crash(&grid->scheduler);
 	sim_timer_set(&grid->world, &grid->scheduler_revive, grid->world.now_us + lasts_us);
 }

@@ -270,7 +270,8 @@ static const char *const details[] = {
 	"daemons, in virtual time over a simulated WAN, and holds them to the grid's invariants. "
 	"The "
 	"seed decides everything: the same seed gives the same trace hash.",
-	"Built-in scenarios: agent-killed, link-lost-30s, hundred-sites, mixed.",
+	"Built-in scenarios: agent-killed, link-lost-30s, lease-ends, killed-fast, mixed, storm, "
+	"hundred-sites.",
 	NULL,
 };
 

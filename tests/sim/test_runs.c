@@ -103,13 +103,18 @@ static void test_leases(void **state)
 	assert_true(again > SEEDS); /* leases did end */
 }
 
-static void test_mixed(void **state)
+/* Everything at once, in three tempers. */
+static void test_all_faults(void **state)
 {
-	struct sim_scenario scenario = read_scenario("mixed");
+	static const char *const names[] = {"mixed", "storm", "killed-fast"};
 
 	(void)state;
-	for (uint64_t seed = 1; seed <= SEEDS / 2; seed++)
-		(void)run_good(&scenario, seed);
+	for (size_t i = 0; i < GW_ARRAY_COUNT(names); i++) {
+		struct sim_scenario scenario = read_scenario(names[i]);
+
+		for (uint64_t seed = 1; seed <= SEEDS / 4; seed++)
+			(void)run_good(&scenario, seed);
+	}
 }
 
 static void test_hundred_sites(void **state)
@@ -218,7 +223,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_agent_killed),
 		cmocka_unit_test(test_link_lost),
 		cmocka_unit_test(test_leases),
-		cmocka_unit_test(test_mixed),
+		cmocka_unit_test(test_all_faults),
 		cmocka_unit_test(test_hundred_sites),
 		cmocka_unit_test(test_planted_bugs),
 		cmocka_unit_test(test_golden),
