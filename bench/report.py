@@ -49,13 +49,17 @@ def beside(row, name):
 
 
 def headline(result):
-    """(sentence, verdict): what the distance cost, against the budget. Verdict None: unknown."""
+    """(sentence, verdict): what the distance cost, against the budget. Verdict None: no claim."""
     row = row_of(result, "loss.240km.percent")
     if not row or row["value"] is None:
         return f"No figure at 240 km: {row['why'] if row else 'it was not measured'}.", None
     words = (f"Cross-region loss at 240 km: {row['value']:.2f} % "
-             f"(95 % interval {row['min']:.2f} to {row['max']:.2f}, {row['runs']} pairs)")
-    return f"{words}, budget {row['bar']:g} %.", row["max"] <= row["bar"]
+             f"(95 % interval {row['min']:.2f} to {row['max']:.2f}, {row['runs']} pairs), "
+             f"budget {row['bar']:g} %.")
+    if row.get("why"):
+        return f"{words} No claim: {row['why']}.", None
+    holds = row["max"] <= row["bar"]
+    return words + (" Within the budget." if holds else " Over the budget."), holds
 
 
 def marks(result):
@@ -104,7 +108,7 @@ def distance_rows(result):
     for cell in distances(result):
         loss = loss_of(cell)
         known = loss["mean"] is not None
-        verdict = "-" if not known else "within" if loss["high"] <= budget else "broken"
+        verdict = "within" if known and loss["high"] <= budget else "broken"
         yield [cell["name"][:-2], f"{cell['rtt_ms_asked']:g}", number(cell.get("b", {}).get("rtt_load_ms")),
                number(loss["mean"]), f"{number(loss['low'])} .. {number(loss['high'])}",
                number(cell.get("theory_percent")), verdict if known else cell.get("why", "-")]
@@ -145,10 +149,8 @@ def print_table(result):
     if tokens and tokens["value"] is not None:
         out.append("Tokens " + ("identical in every pair of blocks." if tokens["value"] == 1
                                 else "DIFFER: the run is wrong."))
-    sentence, holds = headline(result)
-    out += ["", sentence + {True: " Within the budget.", False: " Over the budget.",
-                            None: ""}[holds]]
-    out += marks(result)
+    sentence, _holds = headline(result)
+    out += ["", sentence] + marks(result)
     print("\n".join(out))
 
 
