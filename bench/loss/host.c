@@ -106,17 +106,24 @@ int gw_host_snapshot(struct gw_host_snapshot *ret)
 	return 0;
 }
 
+/* A process that ends takes its time with it; then what is left of ours counts as foreign, which
+ * makes a block void rather than good. */
+static double grown(double from, double to)
+{
+	return to > from ? to - from : 0;
+}
+
 struct gw_host_delta gw_host_delta(const struct gw_host_snapshot *from,
 				   const struct gw_host_snapshot *to)
 {
 	double seconds = to->wall_s - from->wall_s;
-	double busy = to->user_s - from->user_s + to->system_s - from->system_s;
-	double ours = to->tools_s - from->tools_s + to->kernel_s - from->kernel_s;
+	double busy = grown(from->user_s, to->user_s) + grown(from->system_s, to->system_s);
+	double ours = grown(from->tools_s, to->tools_s) + grown(from->kernel_s, to->kernel_s);
 	struct gw_host_delta delta = {
 		.seconds = seconds,
-		.stages_s = to->stages_s - from->stages_s,
-		.emulator_s = to->emulator_s - from->emulator_s,
-		.agents_s = to->agents_s - from->agents_s,
+		.stages_s = grown(from->stages_s, to->stages_s),
+		.emulator_s = grown(from->emulator_s, to->emulator_s),
+		.agents_s = grown(from->agents_s, to->agents_s),
 	};
 	double foreign = busy - ours - delta.stages_s - delta.emulator_s - delta.agents_s;
 

@@ -282,6 +282,28 @@ static void test_serving_rows(void **state)
 	json_decref(rows);
 }
 
+static void test_host_accounts(void **state)
+{
+	struct gw_host_snapshot from = {
+		.wall_s = 10, .user_s = 100, .stages_s = 50, .agents_s = 30, .cores = 2};
+	struct gw_host_snapshot to = from;
+	struct gw_host_delta delta;
+
+	(void)state;
+	to.wall_s += 20;
+	to.user_s += 6;
+	to.stages_s += 5;
+	to.agents_s += 0.5;
+	to.steal_s += 0.1;
+	delta = gw_host_delta(&from, &to);
+	assert_near(delta.foreign_percent, 2.5, 1e-9);
+	assert_near(delta.steal_percent, 0.25, 1e-9);
+	assert_near(delta.stages_s, 5, 1e-9);
+	to.agents_s = 1; /* an agent has ended: never more foreign time than there was in all */
+	delta = gw_host_delta(&from, &to);
+	assert_near(delta.foreign_percent, 5, 1e-9);
+}
+
 /* A figure that was not measured is there, null, with a why. */
 static void test_no_row_is_left_out(void **state)
 {
@@ -324,6 +346,7 @@ int main(void)
 		TEST(test_real_must_agree),
 		TEST(test_controls),
 		TEST(test_serving_rows),
+		TEST(test_host_accounts),
 		TEST(test_no_row_is_left_out),
 	};
 
