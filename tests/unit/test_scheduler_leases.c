@@ -184,6 +184,32 @@ static void nothing_is_replaced_before_its_lease_ends(void **state)
 	world_free(w);
 }
 
+/* Inventories are numbered by node: that a task was in the second one of the node that it left says
+ * nothing of the second one of the node that it went to. */
+static void a_lost_start_is_missed_by_the_next_inventory(void **state)
+{
+	struct world *w = world_new(64);
+	struct gw_job_id job;
+
+	(void)state;
+	(void)world_add(w, "east");
+	world_down(w, 0);
+	world_up(w, 0, false);
+	world_inventory(w, 0, NULL, 0); /* its second */
+	world_forget_messages(w);
+	(void)run_one(w, 0, &job);
+	(void)world_add(w, "west");
+	world_live(w, GIVE_UP_US + GW_US_PER_S, 2);
+	assert_int_equal(world_started(w, 1).attempt, 2); /* and lost on its way */
+	world_down(w, 1);
+	world_up(w, 1, false);
+	world_info(w, 1, 4, 8 * WORLD_GIB);
+	world_inventory(w, 1, NULL, 0); /* its second */
+	world_heartbeat(w, 1);
+	assert_int_equal(world_started(w, 1).attempt, 3);
+	world_free(w);
+}
+
 static void a_job_may_allow_a_double(void **state)
 {
 	struct world *w = world_new(64);
@@ -574,6 +600,7 @@ int main(void)
 		cmocka_unit_test(nothing_starts_before_a_heartbeat),
 		cmocka_unit_test(nothing_is_replaced_before_its_lease_ends),
 		cmocka_unit_test(a_job_may_allow_a_double),
+		cmocka_unit_test(a_lost_start_is_missed_by_the_next_inventory),
 		cmocka_unit_test(work_is_kept_until_its_replacement_runs),
 		cmocka_unit_test(a_lost_attempt_is_taken_back),
 		cmocka_unit_test(a_late_end_counts),
