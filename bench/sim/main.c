@@ -298,7 +298,6 @@ static const char *const exit_codes[] = {"0 all invariants held", "1 one did not
 static const struct gw_program program = {
 	.name = "godwit-sim",
 	.summary = "run the grid in virtual time",
-	.details = details,
 	.commands = commands,
 	.exit_codes = exit_codes,
 	.section = 1,
