@@ -152,25 +152,9 @@ static int describe(const struct gw_enrol *enrol, const Godwit__JoinRequest *req
 	return 0;
 }
 
-/* Whether this node or its name is in the way of a token not yet used. 0; -EACCES. */
-static int check_free(const struct gw_enrol *enrol, const struct gw_cert *cert,
-		      struct gw_fault *fault)
-{
-	const struct gw_identity *known = gw_identities_find(enrol->options.identities, cert->node);
-
-	if (known)
-		gw_fault_set(fault, "this key %s; make new keys to join",
-			     known->revoked ? "was revoked" : "has an identity in this region");
-	else if (gw_identities_find_name(enrol->options.identities, cert->name))
-		gw_fault_set(fault, "the name \"%s\" is taken in this region", cert->name);
-	else
-		return 0;
-	return -EACCES;
-}
-
-/* The certificate that this node's use of the token gave; -EACCES: it was revoked since; -ENOENT:
- * the scheduler ended between using the token up and issuing. */
-static int issued_before(const struct gw_enrol *enrol, struct gw_node_id node,
+/* The certificate that this node's use of the token gave; -EACCES: it was revoked since, or has
+ * expired; -ENOENT: the scheduler ended between using the token up and issuing. */
+static int issued_before(const struct gw_enrol *enrol, struct gw_node_id node, int64_t wall_us,
 			 uint8_t ret_bytes[GW_CERT_BYTES_MAX], size_t *ret_size,
 			 struct gw_fault *fault)
 {
@@ -178,6 +162,11 @@ static int issued_before(const struct gw_enrol *enrol, struct gw_node_id node,
 
 	if (known && known->revoked) {
 		gw_fault_set(fault, "this key was revoked; make new keys to join");
+		return -EACCES;
+	}
+	if (known && !gw_identity_good(known, wall_us)) {
+		gw_fault_set(fault, "the token is used up, and what it gave has expired; ask for a "
+				    "new one");
 		return -EACCES;
 	}
 	return known ? gw_identities_read(enrol->options.identities, node, ret_bytes, ret_size)
@@ -200,11 +189,11 @@ static int admit(struct gw_enrol *enrol, const Godwit__JoinRequest *request,
 	if (error < 0)
 		return error;
 	if (used) {
-		error = issued_before(enrol, node, ret_bytes, ret_size, fault);
+		error = issued_before(enrol, node, now->wall_us, ret_bytes, ret_size, fault);
 		if (error != -ENOENT)
 			return error;
 	}
-	error = check_free(enrol, &cert, fault);
+	error = gw_identities_check_free(options->identities, &cert, now->wall_us, fault);
 	if (error == 0)
 		error = gw_token_use(options->state_directory, request->token.data, node,
 				     now->wall_us, &grant, fault);

@@ -44,7 +44,7 @@ struct gw_ticket {
 int gw_token_create(const char *state_directory, const struct gw_grant *grant,
 		    uint8_t ret_token[GW_TOKEN_BYTES], struct gw_fault *fault);
 /* What the token would give this node now. 0; 1: this node has used it; -EACCES: unknown, used up
- * by another or expired, with a sentence; other negative errno: disk. */
+ * by another, or expired (used or not), with a sentence; other negative errno: disk. */
 int gw_token_look(const char *state_directory, const uint8_t token[GW_TOKEN_BYTES],
 		  struct gw_node_id node, int64_t wall_us, struct gw_grant *ret_grant,
 		  struct gw_fault *fault);

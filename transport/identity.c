@@ -1,6 +1,7 @@
 /*
- * Known identities: files on disk, and two tables over them. Entries are never freed before the
- * end, since a revoked identity must stay known as revoked.
+ * Known identities: files on disk, and two tables over them. A revoked identity stays known as
+ * revoked, an expired one until another takes its key or name. Entries are never freed before the
+ * end: sessions point at their names.
  */
 #include "transport/identity.h"
 
@@ -10,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <sodium.h>
 
@@ -25,6 +27,7 @@
 struct by_key {
 	uint8_t exchange_key[GW_KEY_BYTES]; /* first */
 	struct gw_identity *identity;
+	struct by_key *next; /* among those replaced */
 };
 
 struct gw_identities {
@@ -32,6 +35,7 @@ struct gw_identities {
 	uint8_t region_key[GW_KEY_BYTES];
 	struct gw_table by_node; /* of struct gw_identity */
 	struct gw_table by_key;
+	struct by_key *replaced; /* in no table any more */
 };
 
 static void cert_path(const struct gw_identities *identities, const char *folder,
@@ -73,7 +77,8 @@ out:
 	return error;
 }
 
-/* An expired certificate is skipped: its key is a stranger's again. */
+/* Validity is asked at each use, not here: what is revoked stays revoked when it has expired, and a
+ * clock that is wrong at the start costs nobody his identity. */
 static int load_file(struct gw_identities *identities, const char *path, bool revoked,
 		     struct gw_fault *fault)
 {
@@ -86,9 +91,7 @@ static int load_file(struct gw_identities *identities, const char *path, bool re
 	if (error < 0)
 		return error;
 	result = gw_cert_verify(bytes, size, identities->region_key, gw_clock_wall_us(), &cert);
-	if (result == GW_CERT_EXPIRED)
-		return 0;
-	if (result != GW_CERT_GOOD) {
+	if (result != GW_CERT_GOOD && result != GW_CERT_EXPIRED) {
 		gw_fault_set(fault, "%s: %s; remove the file, or restore it", path,
 			     gw_cert_result_text(result));
 		return -EINVAL;
@@ -174,6 +177,13 @@ struct gw_identities *gw_identities_free(struct gw_identities *identities)
 		free(identities->by_node.entries[i]);
 	for (uint32_t i = 0; i < identities->by_key.count; i++)
 		free(identities->by_key.entries[i]);
+	while (identities->replaced) {
+		struct by_key *key = identities->replaced;
+
+		identities->replaced = key->next;
+		free(key->identity);
+		free(key);
+	}
 	gw_table_deinit(&identities->by_node);
 	gw_table_deinit(&identities->by_key);
 	free(identities);
@@ -212,32 +222,104 @@ bool gw_identity_good(const struct gw_identity *identity, int64_t wall_us)
 	       wall_us < identity->cert.not_after_wall_us;
 }
 
+static bool in_the_way(const struct gw_identity *identity, const struct gw_cert *cert)
+{
+	return gw_id_equal(identity->node.id, cert->node.id) ||
+	       memcmp(identity->cert.exchange_key, cert->exchange_key, GW_KEY_BYTES) == 0 ||
+	       (!identity->revoked && strcmp(identity->cert.name, cert->name) == 0);
+}
+
+static bool replaceable(const struct gw_identity *identity, int64_t wall_us)
+{
+	return !identity->revoked && wall_us >= identity->cert.not_after_wall_us;
+}
+
+int gw_identities_check_free(const struct gw_identities *identities, const struct gw_cert *cert,
+			     int64_t wall_us, struct gw_fault *fault)
+{
+	for (uint32_t i = 0; i < identities->by_node.count; i++) {
+		const struct gw_identity *identity = identities->by_node.entries[i];
+
+		if (!in_the_way(identity, cert) || replaceable(identity, wall_us))
+			continue;
+		if (identity->revoked)
+			gw_fault_set(fault, "this key was revoked; make new keys to join");
+		else if (strcmp(identity->cert.name, cert->name) == 0 &&
+			 !gw_id_equal(identity->node.id, cert->node.id))
+			gw_fault_set(fault, "the name \"%s\" is taken in this region", cert->name);
+		else
+			gw_fault_set(
+				fault,
+				"this key has an identity in this region; make new keys to join");
+		return -EEXIST;
+	}
+	return 0;
+}
+
+/* Takes an expired identity out. Its file goes first: it is of no use, even if no other follows. */
+static int replace(struct gw_identities *identities, const struct gw_identity *identity,
+		   struct gw_fault *fault)
+{
+	char path[GW_PATH_BYTES];
+	struct by_key *key;
+	int error;
+
+	cert_path(identities, CERTS, identity->node, path);
+	if (unlink(path) < 0 && errno != ENOENT) {
+		error = -errno;
+		gw_fault_set(fault, "cannot remove %s: %s", path, strerror(-error));
+		return error;
+	}
+	key = gw_table_remove(&identities->by_key, identity->cert.exchange_key);
+	CHECK(key);
+	(void)gw_table_remove(&identities->by_node, &identity->node);
+	key->next = identities->replaced;
+	identities->replaced = key;
+	return 0;
+}
+
+/* Takes out the expired identities that are in the way; all of them when there is no room. */
+static int make_room(struct gw_identities *identities, const struct gw_cert *cert, int64_t wall_us,
+		     struct gw_fault *fault)
+{
+	bool full = identities->by_node.count >= GW_NODES_MAX;
+	uint32_t i = 0;
+	int error = 0;
+
+	while (error == 0 && i < identities->by_node.count) {
+		const struct gw_identity *identity = identities->by_node.entries[i];
+
+		if (replaceable(identity, wall_us) && (full || in_the_way(identity, cert)))
+			error = replace(identities, identity, fault); /* the last takes place i */
+		else
+			i++;
+	}
+	if (error == 0 && identities->by_node.count >= GW_NODES_MAX) {
+		gw_fault_set(fault, "the region has %u identities, its limit", GW_NODES_MAX);
+		return -ENOBUFS;
+	}
+	return error;
+}
+
 int gw_identities_add(struct gw_identities *identities, const uint8_t *bytes, size_t size,
 		      struct gw_fault *fault)
 {
+	int64_t wall_us = gw_clock_wall_us();
 	enum gw_cert_result result;
 	struct gw_cert cert;
 	char path[GW_PATH_BYTES];
 	int error;
 
-	result = gw_cert_verify(bytes, size, identities->region_key, gw_clock_wall_us(), &cert);
+	result = gw_cert_verify(bytes, size, identities->region_key, wall_us, &cert);
 	if (result != GW_CERT_GOOD) {
 		gw_fault_set(fault, "%s", gw_cert_result_text(result));
 		return -EINVAL;
 	}
-	if (gw_identities_find(identities, cert.node) ||
-	    gw_identities_find_key(identities, cert.exchange_key)) {
-		gw_fault_set(fault, "this key has an identity in the region already");
-		return -EEXIST;
-	}
-	if (gw_identities_find_name(identities, cert.name)) {
-		gw_fault_set(fault, "the name \"%s\" is taken in this region", cert.name);
-		return -EEXIST;
-	}
-	if (identities->by_node.count >= GW_NODES_MAX) {
-		gw_fault_set(fault, "the region has %u identities, its limit", GW_NODES_MAX);
-		return -ENOBUFS;
-	}
+	error = gw_identities_check_free(identities, &cert, wall_us, fault);
+	if (error == 0)
+		error = make_room(identities, &cert, wall_us, fault);
+	if (error < 0)
+		return error;
 	cert_path(identities, CERTS, cert.node, path);
 	error = gw_file_write(path, 0600, false, bytes, size, fault);
 	return error < 0 ? error : insert(identities, &cert, false);

@@ -38,7 +38,12 @@ const struct gw_identity *gw_identities_find_name(const struct gw_identities *id
 /* True: known, not revoked, within its validity at `wall_us`. */
 bool gw_identity_good(const struct gw_identity *identity, int64_t wall_us);
 
-/* 0; -EEXIST: node, key or name is taken; -ENOBUFS: GW_NODES_MAX; other negative errno: disk. */
+/* Whether this certificate's node, key and name are free: not revoked (a name is free then), nor
+ * another's who has not expired. 0; -EEXIST with a sentence. */
+int gw_identities_check_free(const struct gw_identities *identities, const struct gw_cert *cert,
+			     int64_t wall_us, struct gw_fault *fault);
+/* In place of expired identities of the same node, key or name. 0; -EEXIST: one of these is taken;
+ * -ENOBUFS: GW_NODES_MAX; other negative errno: disk. */
 int gw_identities_add(struct gw_identities *identities, const uint8_t *bytes, size_t size,
 		      struct gw_fault *fault);
 /* 0, also when it was revoked before; -ENOENT; other negative errno: disk. */

@@ -315,6 +315,11 @@ static struct session *session_for(struct gw_sessions *sessions, const struct gw
 		return NULL;
 	key = key_for(identity, &message->route);
 	session = gw_table_find(&sessions->table, &key);
+	if (session && session->peer.name != identity->cert.name) {
+		/* The identity expired and was replaced: what it may do is another matter now. */
+		set_down(session, "its identity was replaced");
+		session->ended = true;
+	}
 	if (session)
 		return session->ended ? NULL : session;
 	peer = (struct gw_peer){

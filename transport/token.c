@@ -144,20 +144,25 @@ int gw_token_look(const char *state_directory, const uint8_t token[GW_TOKEN_BYTE
 	char used[GW_PATH_BYTES];
 	int error = token_paths(state_directory, token, &node, path, used);
 
+	bool is_used = false;
+
 	if (error == 0)
 		error = read_grant(path, ret_grant, fault);
-	if (error == 0 && wall_us >= ret_grant->expires_wall_us) {
-		gw_fault_set(fault, "the token has expired; ask for a new one");
-		return -EACCES;
+	if (error == -ENOENT) {
+		is_used = true;
+		error = read_grant(used, ret_grant, fault);
 	}
-	if (error != -ENOENT)
-		return error;
-	error = read_grant(used, ret_grant, fault);
 	if (error == -ENOENT) {
 		gw_fault_set(fault, "the token is unknown or used up; ask for a new one");
 		return -EACCES;
 	}
-	return error < 0 ? error : 1;
+	if (error < 0)
+		return error;
+	if (wall_us >= ret_grant->expires_wall_us) {
+		gw_fault_set(fault, "the token has expired; ask for a new one");
+		return -EACCES;
+	}
+	return is_used;
 }
 
 int gw_token_use(const char *state_directory, const uint8_t token[GW_TOKEN_BYTES],

@@ -83,7 +83,7 @@ static bool receive_request(struct gw_zap *zap, struct request *request)
 
 	*request = (struct request){0};
 	while (more) {
-		struct frame extra;
+		struct frame extra = {0};
 		bool fits = request->count < REQUEST_FRAMES;
 		struct frame *frame = fits ? &request->frames[request->count] : &extra;
 		size_t more_size = sizeof(more);

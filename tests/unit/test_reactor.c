@@ -302,14 +302,13 @@ static int set_peer(struct gw_probe *probe, const char *address, uint32_t port)
 	return gw_probe_set_peers(probe, bytes, gw_wire_size(&table.base));
 }
 
-static void probes_measure_loopback(void **state)
+static void measure(const char *address)
 {
 	struct reports reports = {0};
 	struct gw_probe *far = probe_new(NULL);
 	struct gw_probe *near = probe_new(&reports);
 
-	(void)state;
-	assert_int_equal(set_peer(near, "127.0.0.1", gw_probe_port(far)), 0);
+	assert_int_equal(set_peer(near, address, gw_probe_port(far)), 0);
 	assert_true(until(&reports.count, 4));
 	assert_int_equal(reports.paths, 1);
 	assert_true(reports.path.samples >= 10);
@@ -319,6 +318,21 @@ static void probes_measure_loopback(void **state)
 	assert_true(reports.path.rtt_us_p99 < 20 * GW_US_PER_MS);
 	gw_probe_free(near);
 	gw_probe_free(far);
+}
+
+static void probes_measure_loopback(void **state)
+{
+	int six = socket(AF_INET6, SOCK_DGRAM, 0);
+	struct sockaddr_in6 address = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT};
+
+	(void)state;
+	measure("127.0.0.1");
+	if (six >= 0 && bind(six, (struct sockaddr *)&address, sizeof(address)) == 0)
+		measure("::1");
+	else
+		print_message("no IPv6 on this host: measured over IPv4 alone\n");
+	if (six >= 0)
+		(void)close(six);
 }
 
 static void silence_is_loss(void **state)
