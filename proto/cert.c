@@ -230,10 +230,10 @@ static enum gw_cert_result verify(struct gw_arena *arena, const uint8_t *bytes, 
 			       outer->certificate.len);
 	if (!inner || !read_certificate(inner, &cert))
 		return GW_CERT_MALFORMED;
-	if (wall_us < cert.not_before_wall_us || wall_us >= cert.not_after_wall_us)
-		return GW_CERT_EXPIRED;
 	*ret_cert = cert;
-	return GW_CERT_GOOD;
+	return wall_us < cert.not_before_wall_us || wall_us >= cert.not_after_wall_us
+		       ? GW_CERT_EXPIRED
+		       : GW_CERT_GOOD;
 }
 
 enum gw_cert_result gw_cert_verify(const uint8_t *bytes, size_t size,

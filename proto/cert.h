@@ -50,7 +50,7 @@ bool gw_cert_name_valid(const char *name);
 int gw_cert_issue(const struct gw_cert *cert, const uint8_t issuer_secret[GW_SIGNING_SECRET_BYTES],
 		  uint8_t *ret_bytes, size_t *ret_size);
 /* Checks form, issuer, signature, node id, names and validity at `wall_us`, in that order.
- * ret_cert is written only when good. */
+ * ret_cert is written when good, and when only the validity is wrong. */
 enum gw_cert_result gw_cert_verify(const uint8_t *bytes, size_t size,
 				   const uint8_t issuer_key[GW_KEY_BYTES], int64_t wall_us,
 				   struct gw_cert *ret_cert);

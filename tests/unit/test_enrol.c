@@ -282,6 +282,127 @@ static void revoked_keys_do_not_join_again(void **state)
 	assert_non_null(strstr(join.fault.text, "revoked"));
 }
 
+/* The enrolment again as after a restart: identities as the disk has them. */
+static void restart(struct enrolment *it, struct gw_identities **ret_identities)
+{
+	struct gw_fault fault = {""};
+	const struct gw_enrol_options options = {
+		.reactor = it->region->reactor,
+		.zmq = it->region->zmq,
+		.keys = it->region->keys,
+		.region = "test",
+		.state_directory = it->region->directory,
+		.endpoint = "tcp://127.0.0.1:*",
+		.state_port = gw_host_state_port(it->region->host),
+		.heartbeat_port = gw_host_heartbeat_port(it->region->host),
+	};
+	struct gw_enrol_options again = options;
+
+	if (gw_identities_open(it->region->directory, it->region->keys->signing_key, ret_identities,
+			       &fault) < 0)
+		fail_msg("%s", fault.text);
+	again.identities = *ret_identities;
+	gw_enrol_free(it->enrol);
+	assert_int_equal(gw_enrol_new(&again, &it->enrol, &fault), 0);
+	(void)snprintf(it->ticket.enrol_endpoint, sizeof(it->ticket.enrol_endpoint),
+		       "tcp://127.0.0.1:%u", gw_enrol_port(it->enrol));
+}
+
+/* Joins for a second, and waits until that is over. */
+static void join_briefly(struct enrolment *it, const char *folder, const char *name)
+{
+	struct gw_grant grant = grant_for(GODWIT__ROLE__ROLE_USER);
+	const struct gw_identity *identity;
+	struct join join;
+
+	grant.certificate_life_us = GW_US_PER_S;
+	make_token(it, &grant);
+	(void)join_as(it, &join, folder, name); /* on a slow machine it is over already */
+	identity = gw_identities_find_name(it->region->identities, name);
+	if (!identity)
+		fail_msg("%s", join.fault.text);
+	assert_true(TEST_UNTIL(it->region, !gw_identity_good(identity, gw_clock_wall_us())));
+}
+
+/* Neither the certificate's expiry nor a restart makes a revoked key a stranger's again. */
+static void revoked_is_for_good(void **state)
+{
+	struct enrolment *it = *state;
+	struct gw_grant grant = grant_for(GODWIT__ROLE__ROLE_USER);
+	struct gw_identities *identities;
+	const struct gw_identity *identity;
+	struct gw_node_id node;
+	struct join join;
+
+	join_briefly(it, "a", "alice");
+	identity = gw_identities_find_name(it->region->identities, "alice");
+	node = identity->node;
+	assert_int_equal(gw_identities_revoke(it->region->identities, node), 0);
+	restart(it, &identities);
+	identity = gw_identities_find(identities, node);
+	assert_non_null(identity);
+	assert_true(identity->revoked);
+	assert_int_equal(join_as(it, &join, "a", "alice"), -EACCES); /* the old token */
+	assert_non_null(strstr(join.fault.text, "revoked"));
+	make_token(it, &grant);
+	assert_int_equal(join_as(it, &join, "a", "alice"), -EACCES);
+	assert_non_null(strstr(join.fault.text, "revoked"));
+	assert_null(gw_identities_find_name(identities, "alice"));
+	it->enrol = gw_enrol_free(it->enrol);
+	gw_identities_free(identities);
+}
+
+static void used_tokens_expire_too(void **state)
+{
+	struct enrolment *it = *state;
+	struct gw_grant grant = grant_for(GODWIT__ROLE__ROLE_USER);
+	const char *directory = it->region->directory;
+	const uint8_t *token = it->ticket.token;
+	int64_t at_us = grant.expires_wall_us;
+	struct gw_node_id node = {{{1}}};
+	struct gw_grant got;
+	struct gw_fault fault;
+
+	make_token(it, &grant);
+	assert_int_equal(gw_token_use(directory, token, node, at_us - 1, &got, &fault), 0);
+	assert_int_equal(gw_token_look(directory, token, node, at_us - 1, &got, &fault), 1);
+	assert_int_equal(gw_token_look(directory, token, node, at_us, &got, &fault), -EACCES);
+	assert_non_null(strstr(fault.text, "expired"));
+	assert_int_equal(gw_token_use(directory, token, node, at_us, &got, &fault), -EACCES);
+}
+
+/* The same keys, or others under the name, may take an expired identity's place: with a new token.
+ */
+static void expired_identities_make_room(void **state)
+{
+	struct enrolment *it = *state;
+	struct gw_grant grant = grant_for(GODWIT__ROLE__ROLE_USER);
+	struct gw_identities *identities;
+	struct gw_node_id bob;
+	struct join join;
+
+	join_briefly(it, "a", "alice");
+	assert_int_equal(join_as(it, &join, "a", "alice"), -EACCES);
+	assert_non_null(strstr(join.fault.text, "used up"));
+	make_token(it, &grant);
+	if (join_as(it, &join, "a", "alice") < 0)
+		fail_msg("%s", join.fault.text);
+	join_briefly(it, "b", "bob");
+	bob = gw_identities_find_name(it->region->identities, "bob")->node;
+	make_token(it, &grant);
+	assert_int_equal(join_as(it, &join, "c", "alice"), -EACCES); /* hers is good */
+	if (join_as(it, &join, "c", "bob") < 0)
+		fail_msg("%s", join.fault.text);
+	assert_null(gw_identities_find(it->region->identities, bob));
+	assert_non_null(gw_identities_find_name(it->region->identities, "bob"));
+	restart(it, &identities); /* the disk says the same */
+	assert_null(gw_identities_find(identities, bob));
+	assert_true(
+		gw_identity_good(gw_identities_find_name(identities, "bob"), gw_clock_wall_us()));
+	it->enrol = gw_enrol_free(it->enrol);
+	gw_identities_free(identities);
+}
+
 static void grants_are_checked(void **state)
 {
 	struct enrolment *it = *state;
@@ -440,6 +561,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_token_may_pin_the_name, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_false_scheduler_is_seen, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(revoked_keys_do_not_join_again, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(revoked_is_for_good, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(used_tokens_expire_too, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(expired_identities_make_room, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(grants_are_checked, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(tickets_are_secrets, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(knocks_are_refused, set_up, tear_down),
