@@ -297,104 +297,6 @@ static void new_epoch_is_a_new_session(void **state)
 	pair_free(pair);
 }
 
-/* Takes the first message off the wire, to be handed over later. */
-static struct gw_buf hold_back(struct side *side)
-{
-	struct gw_buf bytes = side->in.messages[side->in.first];
-
-	assert_true(side->in.count > 0);
-	side->in.first = (side->in.first + 1) % WIRE_MAX;
-	side->in.count--;
-	return bytes;
-}
-
-/* A process that came and went: only its HELLO was sent, and it arrives late. */
-static void late_hello_of_a_former_process(void **state)
-{
-	struct pair *pair = pair_new();
-	struct side *server = &pair->server;
-	struct gw_buf late;
-
-	(void)state;
-	gw_link_connected(pair->client.link, &pair->now);
-	flush(pair, &pair->client, server);
-	late = hold_back(server);
-	gw_link_free(pair->client.link);
-	pair->client.link = link_for(pair, true, 0, 0);
-	connect_pair(pair);
-	settle(pair);
-	for (unsigned i = 0; i < 5; i++)
-		assert_int_equal(send_body(pair, &pair->client, 8), GW_LINK_QUEUED);
-	settle(pair);
-	assert_int_equal(server->received, 5);
-	pair->now.mono_us += 30 * GW_US_PER_MS; /* acknowledged: nothing of it will come again */
-	settle(pair);
-
-	take(pair, server, &late);
-	gw_buf_deinit(&late);
-	settle(pair);
-	/* The living one is heard again, in a session of its own. */
-	for (unsigned i = 0; i < 5; i++)
-		assert_int_equal(send_body(pair, &pair->client, 8), GW_LINK_QUEUED);
-	settle(pair);
-	assert_int_equal(send_body(pair, &pair->client, 8), GW_LINK_QUEUED);
-	assert_int_equal(send_body(pair, server, 8), GW_LINK_QUEUED);
-	settle(pair);
-	assert_true(gw_link_is_open(server->link));
-	assert_int_equal(server->received, pair->client.sent);
-	assert_true(pair->client.received > 0);
-	assert_int_equal(pair->client.received, server->sent);
-	pair_free(pair);
-}
-
-/* The server was restarted twice; the WELCOME of the first of these arrives after the second's. */
-static void late_welcome_of_a_former_process(void **state)
-{
-	struct pair *pair = pair_new();
-	struct side *client = &pair->client;
-	struct gw_buf late;
-
-	(void)state;
-	connect_pair(pair);
-	settle(pair);
-	cut_pair(pair);
-	gw_link_free(pair->server.link);
-	pair->server.link = link_for(pair, false, 0, 0);
-	connect_pair(pair);
-	flush(pair, client, &pair->server);
-	assert_true(take_next(pair, &pair->server));
-	flush(pair, &pair->server, client);
-	late = hold_back(client);
-	cut_pair(pair);
-	gw_link_free(pair->server.link);
-	pair->server.link = link_for(pair, false, 0, 0);
-	connect_pair(pair);
-	settle(pair);
-	for (unsigned i = 0; i < 5; i++)
-		assert_int_equal(send_body(pair, &pair->server, 8), GW_LINK_QUEUED);
-	settle(pair);
-	assert_int_equal(client->received, 5);
-	pair->now.mono_us += 30 * GW_US_PER_MS;
-	settle(pair);
-
-	take(pair, client, &late);
-	gw_buf_deinit(&late);
-	settle(pair);
-	for (unsigned i = 0; i < 2; i++) {
-		/* What is said to the wrong one is lost with that session; afterwards nothing is.
-		 */
-		(void)send_body(pair, client, 8);
-		settle(pair);
-	}
-	assert_int_equal(send_body(pair, client, 8), GW_LINK_QUEUED);
-	assert_int_equal(send_body(pair, &pair->server, 8), GW_LINK_QUEUED);
-	settle(pair);
-	assert_true(client->sent > 0);
-	assert_int_equal(pair->server.received, client->sent);
-	assert_int_equal(client->received, pair->server.sent);
-	pair_free(pair);
-}
-
 /* Both sides hear why, in one sentence that names both ranges. */
 static void refuses_without_common_protocol(void **state)
 {
@@ -831,8 +733,6 @@ int main(void)
 		cmocka_unit_test(opens_and_carries),
 		cmocka_unit_test(resumes_what_was_lost),
 		cmocka_unit_test(new_epoch_is_a_new_session),
-		cmocka_unit_test(late_hello_of_a_former_process),
-		cmocka_unit_test(late_welcome_of_a_former_process),
 		cmocka_unit_test(refuses_without_common_protocol),
 		cmocka_unit_test(takes_the_highest_common_protocol),
 		cmocka_unit_test(bounds_queue_and_window),
