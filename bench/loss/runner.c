@@ -18,7 +18,8 @@
 #define OVERRUN_SHARE_MAX 0.001
 #define ORDER_MARGIN_MS 120000
 #define REPLACEMENT_SHARE 5 /* one pair in so many may be run again for a void one */
-#define WARM_SHARE 0.15     /* of a serving block, before and after what is measured */
+#define QUICK_REPLACE_SHARE 0.6
+#define WARM_SHARE 0.15 /* of a serving block, before and after what is measured */
 
 double gw_campaign_now_s(void)
 {
@@ -329,6 +330,15 @@ static uint32_t valid_pairs(const struct gw_cell *cell)
 	return valid;
 }
 
+/* A quick campaign runs void pairs again only while most of its time is still before it. */
+static bool may_replace(const struct gw_campaign *campaign)
+{
+	double spent_s = gw_campaign_now_s() - campaign->began_s;
+
+	return !campaign->options.quick ||
+	       spent_s < (double)campaign->options.budget_us * 1e-6 * QUICK_REPLACE_SHARE;
+}
+
 /* The number of pairs is fixed before; only void ones are run again, and only so many. */
 static int run_pairs(struct gw_campaign *campaign, struct gw_cell *cell)
 {
@@ -342,7 +352,8 @@ static int run_pairs(struct gw_campaign *campaign, struct gw_cell *cell)
 		most = GW_CAMPAIGN_PAIRS_MAX;
 	for (uint32_t i = 0; i < most && r == 0; i++) {
 		if (*campaign->interrupted ||
-		    (i >= cell->pairs_wanted && valid_pairs(cell) >= cell->pairs_wanted))
+		    (i >= cell->pairs_wanted &&
+		     (valid_pairs(cell) >= cell->pairs_wanted || !may_replace(campaign))))
 			break;
 		/* ABBA or BAAB: the second pair of a quad mirrors the first */
 		swapped = i % 2 == 0 ? gw_prng_below(&campaign->prng, 2) == 1 : !swapped;
