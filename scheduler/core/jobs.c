@@ -72,6 +72,7 @@ static void read_spec(struct job *job, const Godwit__JobSpec *spec)
 	job->rtt_us_max = spec->rtt_us_max;
 	job->lease_us = spec->lease_us;
 	job->replace_after_us = spec->replace_after_us;
+	job->allow_double = spec->allow_double;
 	job->time_limit_us = spec->time_limit_us;
 	job->grace_us = spec->grace_us;
 	if (need) {

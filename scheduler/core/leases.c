@@ -4,7 +4,7 @@
  * certainly ended on the node's own clock: the lease counted from the last heartbeat answered (the
  * agent counts from when it sent that heartbeat, which is earlier), plus what two clocks may drift
  * apart meanwhile. What a former scheduler may have granted is covered by counting from this one's
- * start. A job may allow a double by naming an earlier replace_after.
+ * start. A job's replace_after makes that later; earlier only where the job allows a double.
  */
 #include <errno.h>
 #include <stddef.h>
@@ -46,11 +46,13 @@ static uint64_t give_up_us(const struct scheduler *s, const struct task *task)
 	const struct node *node = task->node;
 	const struct job *job = task->job;
 	uint64_t from_us = max_u64(max_u64(task->sent_us, s->started_us), node->answered_us);
+	uint64_t ended_us = from_us + job->lease_us +
+			    job->lease_us / 1000000 * s->config.drift_ppm + DRIFT_FIXED_US;
+	uint64_t wanted_us = max_u64(from_us, node->heard_us) + job->replace_after_us;
 
-	if (job->replace_after_us > 0)
-		return max_u64(from_us, node->heard_us) + job->replace_after_us;
-	return from_us + job->lease_us + job->lease_us / 1000000 * s->config.drift_ppm +
-	       DRIFT_FIXED_US;
+	if (job->replace_after_us == 0)
+		return ended_us;
+	return job->allow_double ? wanted_us : max_u64(wanted_us, ended_us);
 }
 
 /* Has the node said by heartbeats more than the state channel brought, for too long? */

@@ -199,6 +199,7 @@ struct job {
 	uint32_t rtt_us_max;
 	uint64_t lease_us;
 	uint64_t replace_after_us;
+	bool allow_double;
 	uint64_t time_limit_us;
 	uint64_t grace_us;
 	struct gw_serve_model model;

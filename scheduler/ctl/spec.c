@@ -196,11 +196,15 @@ static int check_times(const struct build *build)
 	if (spec->replace_after_us > 0 && spec->lease_us == 0)
 		return REFUSE(build, spec->replace_after_mark,
 			      "\"replace_after\" needs \"lease\" beside it");
-	if (spec->replace_after_us > 0 && spec->replace_after_us < spec->lease_us) {
+	if (spec->allow_double && spec->replace_after_us == 0)
+		return REFUSE(build, spec->allow_double_mark,
+			      "\"allow_double\" needs \"replace_after\" beside it");
+	if (spec->replace_after_us > 0 && spec->replace_after_us < spec->lease_us &&
+	    !spec->allow_double) {
 		gw_schema_format(&duration, spec->replace_after_us, other, sizeof(other));
 		return REFUSE(build, spec->replace_after_mark,
 			      "\"replace_after\" is %s, shorter than \"lease\", which is %s: the "
-			      "task could run twice",
+			      "task could run twice, which \"allow_double: true\" permits",
 			      other, lease);
 	}
 	return 0;
@@ -345,6 +349,7 @@ int gw_spec_build(const struct gw_spec *spec, struct gw_arena *arena,
 	message->attempts_max = (uint32_t)spec->attempts;
 	message->lease_us = spec->lease_us;
 	message->replace_after_us = spec->replace_after_us;
+	message->allow_double = spec->allow_double;
 	message->time_limit_us = spec->time_limit_us;
 	message->grace_us = spec->grace_us;
 	message->rtt_us_max = (uint32_t)spec->rtt_us_max;

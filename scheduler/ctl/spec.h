@@ -7,6 +7,7 @@
 #ifndef GODWIT_SCHEDULER_CTL_SPEC_H
 #define GODWIT_SCHEDULER_CTL_SPEC_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -74,6 +75,8 @@ struct gw_spec {
 	struct gw_mark lease_mark;
 	uint64_t replace_after_us;
 	struct gw_mark replace_after_mark;
+	bool allow_double;
+	struct gw_mark allow_double_mark;
 	uint64_t time_limit_us;
 	uint64_t grace_us;
 	struct gw_spec_model model;

@@ -181,7 +181,15 @@ const struct gw_schema gw_spec_fields[] = {
 	 MARK(replace_after_mark),
 	 .min = GW_US_PER_S,
 	 .max = DAYS(60),
-	 .help = "silence after which a task is started elsewhere; not before the lease's end"},
+	 .help = "silence after which a task is started elsewhere; not before the lease has "
+		 "certainly ended, unless allow_double is true"},
+	{.key = "allow_double",
+	 .type = GW_SCHEMA_BOOL,
+	 AT(allow_double),
+	 MARK(allow_double_mark),
+	 .help = "true: replace_after counts though the lease has not ended, so that a task may "
+		 "run "
+		 "twice at the same time"},
 	{.key = "time_limit", AT(time_limit_us), GW_SPEC_TIME_LIMIT},
 	{.key = "grace", AT(grace_us), GW_SPEC_GRACE},
 	{.key = "model",

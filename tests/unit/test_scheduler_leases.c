@@ -45,6 +45,7 @@ static struct gw_attempt_id run_one(struct world *w, uint64_t replace_after_us,
 	spec_init(&spec, TASK, 1);
 	spec.spec.lease_us = LEASE_US;
 	spec.spec.replace_after_us = replace_after_us;
+	spec.spec.allow_double = replace_after_us > 0;
 	*ret_job = world_submit(w, &spec);
 	attempt = world_started(w, 0);
 	world_status(w, 0, attempt, RUNNING, 0);
@@ -220,6 +221,28 @@ static void a_job_may_allow_a_double(void **state)
 	(void)world_add(w, "west");
 	(void)run_one(w, 20 * GW_US_PER_S, &job);
 	world_live(w, 19 * GW_US_PER_S, 2);
+	assert_null(world_take(w, 1, GODWIT__BODY__KIND_TASK_START));
+	world_live(w, 2 * GW_US_PER_S, 2);
+	assert_int_equal(world_started(w, 1).attempt, 2);
+	world_free(w);
+}
+
+/* A replace_after without a word on doubles only waits longer than the lease, never less. */
+static void only_consent_replaces_within_the_lease(void **state)
+{
+	struct world *w = world_new(64);
+	struct spec spec;
+
+	(void)state;
+	(void)world_add(w, "east");
+	(void)world_add(w, "west");
+	spec_init(&spec, TASK, 1);
+	spec.spec.lease_us = LEASE_US;
+	spec.spec.replace_after_us = LEASE_US; /* less than the lease with its drift */
+	(void)world_submit(w, &spec);
+	world_status(w, 0, world_started(w, 0), RUNNING, 0);
+	world_down(w, 0);
+	world_live(w, GIVE_UP_US - GW_US_PER_S, 2);
 	assert_null(world_take(w, 1, GODWIT__BODY__KIND_TASK_START));
 	world_live(w, 2 * GW_US_PER_S, 2);
 	assert_int_equal(world_started(w, 1).attempt, 2);
@@ -601,6 +624,7 @@ int main(void)
 		cmocka_unit_test(nothing_is_replaced_before_its_lease_ends),
 		cmocka_unit_test(a_job_may_allow_a_double),
 		cmocka_unit_test(a_lost_start_is_missed_by_the_next_inventory),
+		cmocka_unit_test(only_consent_replaces_within_the_lease),
 		cmocka_unit_test(work_is_kept_until_its_replacement_runs),
 		cmocka_unit_test(a_lost_attempt_is_taken_back),
 		cmocka_unit_test(a_late_end_counts),

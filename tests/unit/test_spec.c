@@ -32,7 +32,8 @@ static void test_task(void **state)
 		"priority: 1000\n"
 		"attempts: 3\n"
 		"lease: 1 min\n"
-		"replace_after: 2 min\n"
+		"replace_after: 30 s\n"
+		"allow_double: true\n"
 		"time_limit: 1 h\n"
 		"grace: 5 s\n"
 		"rtt_max: 10 ms\n";
@@ -68,7 +69,8 @@ static void test_task(void **state)
 	assert_int_equal(job->priority, 1000);
 	assert_int_equal(job->attempts_max, 3);
 	assert_int_equal(job->lease_us, 60000000);
-	assert_int_equal(job->replace_after_us, 120000000);
+	assert_int_equal(job->replace_after_us, 30000000);
+	assert_true(job->allow_double);
 	assert_int_equal(job->time_limit_us, 3600000000);
 	assert_int_equal(job->grace_us, 5000000);
 	assert_int_equal(job->rtt_us_max, 10000);
@@ -156,7 +158,9 @@ static const struct {
 	{HEAD "lease: 1 min\nreplace_after: 30 s\n",
 	 "job:4:16: \"replace_after\" is 30 s, shorter than \"lease\", which is 1 min: the task "
 	 "could "
-	 "run twice"},
+	 "run twice, which \"allow_double: true\" permits"},
+	{HEAD "allow_double: true\n",
+	 "job:3:15: \"allow_double\" needs \"replace_after\" beside it"},
 	{HEAD "replace_after: 30 s\n", "job:3:16: \"replace_after\" needs \"lease\" beside it"},
 	{HEAD "sites: [a, b, a]\n", "job:3:15: \"a\" stands in \"sites\" twice"},
 	{HEAD "sites: [a]\nnot_sites:\n- b\n- a\n",
