@@ -148,8 +148,8 @@ int gw_store_open(struct gw_store *store, const char *path, char *ret_error, siz
 	store->attempts_fd = make_folder(store->folder_fd, "attempts", 0700);
 	store->work_fd = make_folder(store->folder_fd, "work", pass);
 	store->trash_fd = make_folder(store->folder_fd, "trash", 0700);
-	store->fences_fd = openat(store->folder_fd, "fences",
-				  O_RDWR | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0600);
+	store->fences_fd =
+		openat(store->folder_fd, "fences", O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (store->attempts_fd < 0 || store->work_fd < 0 || store->trash_fd < 0 ||
 	    store->fences_fd < 0 || fchmod(store->folder_fd, pass) ||
 	    fchmod(store->work_fd, pass)) {
@@ -353,10 +353,15 @@ static void put_fence(uint8_t *bytes, const struct gw_attempt_id *id)
 int gw_store_fence(struct gw_store *store, const struct gw_attempt_id *id)
 {
 	uint8_t bytes[FENCE_BYTES];
+	struct stat stat;
 	ssize_t count;
 
 	put_fence(bytes, id);
-	count = write(store->fences_fd, bytes, sizeof(bytes));
+	if (fstat(store->fences_fd, &stat))
+		return -errno;
+	/* Over what a full disk left of an entry: one that is torn would shift all after it. */
+	count = pwrite(store->fences_fd, bytes, sizeof(bytes),
+		       stat.st_size - stat.st_size % (off_t)FENCE_BYTES);
 	if (count == (ssize_t)sizeof(bytes))
 		return fdatasync(store->fences_fd) ? -errno : 0;
 	return count < 0 ? -errno : -ENOSPC;
@@ -366,9 +371,11 @@ int gw_store_each_fence(const struct gw_store *store,
 			void (*found)(void *data, const struct gw_attempt_id *id), void *data)
 {
 	uint8_t bytes[FENCE_BYTES];
+	ssize_t count;
 	off_t at = 0;
 
-	while (pread(store->fences_fd, bytes, sizeof(bytes), at) == (ssize_t)sizeof(bytes)) {
+	while ((count = pread(store->fences_fd, bytes, sizeof(bytes), at)) ==
+	       (ssize_t)sizeof(bytes)) {
 		struct gw_attempt_id id;
 
 		memcpy(id.job.id.bytes, bytes, GW_ID_BYTES);
@@ -377,6 +384,8 @@ int gw_store_each_fence(const struct gw_store *store,
 		found(data, &id);
 		at += (off_t)sizeof(bytes);
 	}
+	if (count < 0)
+		return -errno; /* what cannot be read may have been promised */
 	/* A torn last entry was never promised to anybody. */
 	return ftruncate(store->fences_fd, at) ? -errno : 0;
 }
@@ -395,7 +404,7 @@ int gw_store_rewrite_fences(struct gw_store *store, const struct gw_attempt_id *
 	free(bytes);
 	if (result)
 		return result;
-	fd = openat(store->folder_fd, "fences", O_RDWR | O_APPEND | O_NOFOLLOW | O_CLOEXEC);
+	fd = openat(store->folder_fd, "fences", O_RDWR | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0)
 		return -errno;
 	(void)close(store->fences_fd);

@@ -27,7 +27,7 @@ struct gw_store {
 	int attempts_fd;
 	int work_fd;
 	int trash_fd;
-	int fences_fd;        /* appended to */
+	int fences_fd;        /* grows by whole entries */
 	uint64_t trash_count; /* names given out in trash */
 	pid_t emptying;       /* find at work on trash, or 0 */
 	bool empty_again;     /* something came since it started */
