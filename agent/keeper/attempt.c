@@ -245,7 +245,8 @@ static void enter_cgroup(struct gw_attempt *attempt, const Godwit__Resources *re
 	}
 	attempt->memory_limit_bytes = limits.memory_bytes;
 	gw_cgroup_make(&attempt->set->cgroup, name, &limits, &attempt->not_enforced);
-	attempt->in_cgroup = gw_cgroup_enter(&attempt->set->cgroup, name, attempt->pid);
+	attempt->in_cgroup =
+		gw_cgroup_enter(&attempt->set->cgroup, name, attempt->pid, &attempt->not_enforced);
 }
 
 /* The record could not be written: the waiting child goes without a trace. */

@@ -325,7 +325,8 @@ void gw_cgroup_make(const struct gw_cgroup *cgroup, const char *name,
 	limit_pids(cgroup, name, limits->process_count, notes);
 }
 
-bool gw_cgroup_enter(const struct gw_cgroup *cgroup, const char *name, pid_t pid)
+bool gw_cgroup_enter(const struct gw_cgroup *cgroup, const char *name, pid_t pid,
+		     struct gw_notes *notes)
 {
 	char path[PATH_BYTES];
 	char text[16];
@@ -333,9 +334,17 @@ bool gw_cgroup_enter(const struct gw_cgroup *cgroup, const char *name, pid_t pid
 
 	(void)snprintf(path, sizeof(path), "%s/cgroup.procs", name);
 	(void)snprintf(text, sizeof(text), "%d", pid);
-	for (unsigned i = 0; i < GW_CGROUP_CONTROLLERS; i++)
-		if (cgroup->parents[i] >= 0 && !write_file(cgroup->parents[i], path, text))
-			entered = true;
+	for (unsigned i = 0; i < GW_CGROUP_CONTROLLERS; i++) {
+		int result;
+
+		if (cgroup->parents[i] < 0)
+			continue;
+		result = write_file(cgroup->parents[i], path, text);
+		entered = entered || !result;
+		if (result && i <= GW_CGROUP_PIDS) /* the others limit nothing */
+			gw_notes_add(notes, "%s: its group cannot be entered: %s",
+				     controller_names[i], strerrordesc_np(-result));
+	}
 	return entered;
 }
 

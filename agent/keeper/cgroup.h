@@ -61,8 +61,10 @@ void gw_cgroup_describe(const struct gw_cgroup *cgroup, struct gw_notes *notes);
 /* Makes the group and sets the limits; what fails is noted, and the attempt runs without. */
 void gw_cgroup_make(const struct gw_cgroup *cgroup, const char *name,
 		    const struct gw_cgroup_limits *limits, struct gw_notes *notes);
-/* Moves a process in, before it runs anything of the task. False: it is in none. */
-bool gw_cgroup_enter(const struct gw_cgroup *cgroup, const char *name, pid_t pid);
+/* Moves a process in, before it runs anything of the task; each controller that does not take it is
+ * noted. False: it is in none. */
+bool gw_cgroup_enter(const struct gw_cgroup *cgroup, const char *name, pid_t pid,
+		     struct gw_notes *notes);
 void gw_cgroup_usage(const struct gw_cgroup *cgroup, const char *name,
 		     struct gw_cgroup_usage *ret_usage);
 /* One pass of SIGKILL over all of it. Gives the number of processes that were still there. */

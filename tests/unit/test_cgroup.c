@@ -110,7 +110,8 @@ static void sets_v2_limits(void **state)
 	/* Three writes, each over the other: "+cpu", "+memory", "+pids". */
 	assert_file(root, "cgroup.subtree_control", "+pidsry");
 	assert_file(root, "godwit/k/cgroup.subtree_control", "+pidsry");
-	assert_true(gw_cgroup_enter(&cgroup, "a", 4711));
+	assert_true(gw_cgroup_enter(&cgroup, "a", 4711, &notes));
+	assert_int_equal(notes.count, 0);
 	assert_file(root, "godwit/k/a/cgroup.procs", "4711");
 	gw_cgroup_deinit(&cgroup);
 }
@@ -214,6 +215,26 @@ static void sets_v1_limits(void **state)
 	gw_cgroup_deinit(&cgroup);
 }
 
+/* A process that one controller takes and another does not runs without the other's limit. */
+static void says_what_is_not_entered(void **state)
+{
+	const char *root = *state;
+	struct gw_cgroup cgroup;
+	struct gw_notes notes = {0};
+
+	put(root, "cpu/cgroup.procs", "");
+	put(root, "memory/cgroup.procs", "");
+	put(root, "cpu/godwit/k/a/cgroup.procs", "");
+	gw_cgroup_init(&cgroup, root, "godwit/k");
+	assert_true(gw_cgroup_enter(&cgroup, "a", 4711, &notes));
+	assert_file(root, "cpu/godwit/k/a/cgroup.procs", "4711");
+	assert_int_equal(notes.count, 1);
+	assert_string_equal(notes.texts[0],
+			    "memory: its group cannot be entered: No such file or directory");
+	gw_notes_deinit(&notes);
+	gw_cgroup_deinit(&cgroup);
+}
+
 static void does_without(void **state)
 {
 	const char *root = *state;
@@ -225,7 +246,8 @@ static void does_without(void **state)
 	gw_cgroup_make(&cgroup, "a", &limits, &notes);
 	assert_int_equal(notes.count, 3);
 	assert_string_equal(notes.texts[0], "cpu: no cgroups are mounted");
-	assert_false(gw_cgroup_enter(&cgroup, "a", getpid()));
+	assert_false(gw_cgroup_enter(&cgroup, "a", getpid(), &notes));
+	assert_int_equal(notes.count, 3);
 	assert_int_equal(gw_cgroup_kill(&cgroup, "a"), 0);
 	assert_int_equal(gw_cgroup_remove(&cgroup, "a"), 0);
 	gw_notes_deinit(&notes);
@@ -306,6 +328,7 @@ int main(void)
 		TREE(says_what_v2_does_not_hand_down),
 		TREE(kills_a_v2_group),
 		TREE(sets_v1_limits),
+		TREE(says_what_is_not_entered),
 		TREE(does_without),
 		TEST(ends_a_memory_hog),
 		TEST(holds_the_number_of_processes),
