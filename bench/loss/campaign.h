@@ -46,6 +46,7 @@ struct gw_campaign_options {
 
 	const char *rtts_ms; /* "0,1,2.4,5,10,20" */
 	double headline_ms;  /* which of them is claimed */
+	const char *cells;   /* "0km,240km,control_null": only these; NULL or empty: all */
 	bool quick;          /* short blocks, few pairs, no claim */
 	uint64_t budget_us;  /* quick: of the whole campaign */
 	uint64_t block_us;
@@ -131,6 +132,7 @@ struct gw_cell {
 	struct gw_side b;
 	const char *congestion;
 	uint32_t pairs_wanted;
+	bool claims; /* may carry a claim: has as many pairs as the pilot asks for */
 	double block_s;
 	int weight;         /* the heaviest are left out first when a quick budget is short */
 	double rate_per_s;  /* SERVE */

@@ -41,6 +41,8 @@ static const struct gw_option options_table[] = {
 	       "emulated links, each with its one-way share of the loop's delay"),
 	OPTION("rtt", TEXT, rtts_ms, 1, 255, "0,1,2.4,5,10,20", "LIST", "loop delays to visit, ms"),
 	OPTION("headline", REAL, headline_ms, 0, 0, "2.4", "MS", "the loop delay that is claimed"),
+	OPTION("cells", TEXT, cells, 0, 511, NULL, "LIST",
+	       "only these cells, by name, as '240km,0km,control_null,group_sweep'; standard: all"),
 	OPTION("quick", BOOL, quick, 0, 0, NULL, NULL, "short blocks, few pairs: carries no claim"),
 	OPTION("budget", DURATION, budget_us, 20000000, 86400000000ull, "150 s", "DURATION",
 	       "how long a quick campaign may take"),

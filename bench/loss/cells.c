@@ -12,6 +12,7 @@
 #include "proto/base/check.h"
 
 #define PILOT_PAIRS 4u
+#define CLAIM_PAIRS 0u /* in a plan: as many as a claim needs */
 #define PILOT_BLOCK_S 5.0
 #define BLOCK_OVERHEAD_S 0.8 /* prefill, idle probes, the pipe's filling and emptying */
 #define GROUPS_SWEPT 4u      /* m = S .. S + 3 */
@@ -41,10 +42,30 @@ enum weight {
 	WEIGHT_BESIDE,
 };
 
+/* Whether a name is on the list of cells that were asked for; no list asks for all. */
+static bool chosen(const struct gw_campaign *c, const char *name)
+{
+	size_t length = strlen(name);
+	const char *at = c->options.cells;
+
+	if (!at || !at[0])
+		return true;
+	for (;;) {
+		size_t word = strcspn(at, ",");
+
+		if (word == length && memcmp(at, name, length) == 0)
+			return true;
+		if (at[word] == '\0')
+			return false;
+		at += word + 1;
+	}
+}
+
 /* Whether there is time for the sweep of m. */
 static bool sweeps(const struct gw_campaign *c)
 {
-	return !c->options.quick || (double)c->options.budget_us * 1e-6 >= QUICK_SWEEP_S;
+	return chosen(c, "group_sweep") &&
+	       (!c->options.quick || (double)c->options.budget_us * 1e-6 >= QUICK_SWEEP_S);
 }
 
 static bool is_headline(const struct gw_campaign *c, double rtt_ms)
@@ -90,6 +111,9 @@ static struct gw_cell *add(struct gw_campaign *c, enum weight weight, double rtt
 	cell->b = b;
 	cell->congestion = c->options.congestion;
 	cell->pairs_wanted = pairs;
+	cell->claims = !c->options.quick && pairs == CLAIM_PAIRS;
+	if (pairs == CLAIM_PAIRS)
+		cell->pairs_wanted = c->options.quick ? QUICK_PAIRS : (uint32_t)c->options.pairs;
 	cell->block_s = (double)c->options.block_us * 1e-6;
 	return cell;
 }
@@ -100,11 +124,6 @@ static void name(struct gw_cell *cell, const char *suffix)
 		       cell->rtt_ms * GW_CAMPAIGN_KM_PER_RTT_MS, suffix);
 }
 
-static uint32_t claim_pairs(const struct gw_campaign *c)
-{
-	return c->options.quick ? QUICK_PAIRS : (uint32_t)c->options.pairs;
-}
-
 /* The single site against the ring across, each with its best m. */
 static void plan_distance(struct gw_campaign *c, double rtt_ms)
 {
@@ -113,7 +132,7 @@ static void plan_distance(struct gw_campaign *c, double rtt_ms)
 	bool headline = is_headline(c, rtt_ms);
 	uint32_t sweep_pairs = c->options.quick ? 1 : (uint32_t)c->options.sweep_pairs;
 	bool brief = c->options.quick && !sweeps(c);
-	uint32_t pairs = headline || (rtt_ms <= 0 && !brief) ? claim_pairs(c) : sweep_pairs;
+	uint32_t pairs = headline || (rtt_ms <= 0 && !brief) ? CLAIM_PAIRS : sweep_pairs;
 	enum weight weight = headline ? WEIGHT_HEADLINE : rtt_ms <= 0 ? WEIGHT_ZERO : WEIGHT_SWEEP;
 
 	shape(c, &a, 0);
@@ -136,7 +155,7 @@ static void plan_control(struct gw_campaign *c, const char *title, double scale)
 	shape(c, &a, 0);
 	shape(c, &b, 0);
 	b.scale = scale;
-	cell = add(c, WEIGHT_CONTROL, 0, a, b, c->options.quick ? 1 : claim_pairs(c));
+	cell = add(c, WEIGHT_CONTROL, 0, a, b, c->options.quick ? 1 : CLAIM_PAIRS);
 	(void)snprintf(cell->name, sizeof(cell->name), "%s", title);
 }
 
@@ -150,13 +169,13 @@ static void plan_headline(struct gw_campaign *c, double rtt_ms)
 
 	shape(c, &a, rtt_ms);
 	shape(c, &b, rtt_ms);
-	cell = add(c, WEIGHT_NULL, rtt_ms, a, b, claim_pairs(c));
+	cell = add(c, WEIGHT_NULL, rtt_ms, a, b, CLAIM_PAIRS);
 	(void)snprintf(cell->name, sizeof(cell->name), "control_null");
 
 	b = a;
 	a = side(c, &c->single, 1);
 	shape(c, &a, 0);
-	cell = add(c, WEIGHT_SERVE, rtt_ms, a, b, c->options.quick ? 1 : claim_pairs(c));
+	cell = add(c, WEIGHT_SERVE, rtt_ms, a, b, c->options.quick ? 1 : CLAIM_PAIRS);
 	name(cell, "_serve");
 	cell->kind = GW_CELL_SERVE;
 	cell->block_s *= c->options.quick ? SERVE_BLOCKS : 1;
@@ -180,7 +199,7 @@ static void plan_real(struct gw_campaign *c, double rtt_ms)
 
 	a.groups = b.groups = a.ring->stages;
 	a.batch = b.batch = 1;
-	name(add(c, WEIGHT_REAL, rtt_ms, a, b, claim_pairs(c)), "_real");
+	name(add(c, WEIGHT_REAL, rtt_ms, a, b, CLAIM_PAIRS), "_real");
 }
 
 static void plan(struct gw_campaign *c)
@@ -196,6 +215,30 @@ static void plan(struct gw_campaign *c)
 	}
 	plan_control(c, "control_1pct", 1.01);
 	plan_control(c, "control_3pct", 1.03);
+}
+
+/* Every word of --cells must name a cell: a slip would cost a whole campaign. */
+static int check_chosen(struct gw_campaign *c)
+{
+	const char *at = c->options.cells ? c->options.cells : "";
+
+	while (*at) {
+		size_t length = strcspn(at, ",");
+		bool known =
+			length == strlen("group_sweep") && memcmp(at, "group_sweep", length) == 0;
+
+		for (uint32_t i = 0; i < c->cell_count && !known; i++)
+			known = strlen(c->cells[i].name) == length &&
+				memcmp(at, c->cells[i].name, length) == 0;
+		if (!known) {
+			(void)snprintf(c->error, sizeof(c->error),
+				       "--cells: no cell of this campaign is called '%.*s'",
+				       (int)(length < 40 ? length : 40), at);
+			return -EINVAL;
+		}
+		at += at[length] ? length + 1 : length;
+	}
+	return 0;
 }
 
 /* --- time --- */
@@ -278,12 +321,36 @@ static void fit_budget(struct gw_campaign *c)
 			block_s * (c->cells[i].kind == GW_CELL_SERVE ? SERVE_BLOCKS : 1);
 }
 
-static void say_plan(const struct gw_campaign *c)
+/* What will not run, and why. */
+static void leave_out(struct gw_campaign *c)
+{
+	for (uint32_t i = 0; i < c->cell_count; i++) {
+		struct gw_cell *cell = &c->cells[i];
+
+		if (!chosen(c, cell->name))
+			cell->failed = "not chosen in this campaign";
+		else if (cell->a.ring->client.fd < 0 || cell->b.ring->client.fd < 0)
+			cell->failed = "the ring that it needs was not given";
+		else if (cell->rtt_ms > 0 && !c->options.emulator && !c->options.simulate)
+			cell->failed = "there is no link emulator to set the delay";
+	}
+	if (c->options.quick)
+		fit_budget(c);
+}
+
+static void say_plan(struct gw_campaign *c)
 {
 	const struct gw_cell *first = &c->cells[0];
+	bool pilot_ahead = !c->options.quick && !c->pilot;
+	uint32_t cells = 0;
 
-	(void)fprintf(stderr, "campaign: %u cells, about %.0f min %02.0f s, seed %llu%s\n",
-		      c->cell_count, floor(c->planned_s / 60), fmod(c->planned_s, 60),
+	for (uint32_t i = 0; i < c->cell_count; i++)
+		cells += c->cells[i].failed == NULL;
+	c->planned_s = gw_campaign_now_s() - c->began_s +
+		       total_s(c, c->options.quick ? (double)c->options.block_us * 1e-6 : 0) +
+		       (pilot_ahead ? 2 * PILOT_PAIRS * (PILOT_BLOCK_S + BLOCK_OVERHEAD_S) : 0);
+	(void)fprintf(stderr, "campaign: %u cells of %u, about %.0f min %02.0f s, seed %llu%s\n",
+		      cells, c->cell_count, floor(c->planned_s / 60), fmod(c->planned_s, 60),
 		      (unsigned long long)c->options.seed,
 		      c->options.quick ? " (quick: carries no claim)" : "");
 	(void)fprintf(stderr,
@@ -465,21 +532,18 @@ int gw_cells_run(struct gw_campaign *c)
 	int r = 0;
 
 	c->began_s = gw_campaign_now_s();
-	if (!c->options.quick)
-		r = run_pilot(c);
-	if (r < 0)
-		return r;
 	plan(c);
-	for (uint32_t i = 0; i < c->cell_count; i++)
-		if (c->cells[i].a.ring->client.fd < 0 || c->cells[i].b.ring->client.fd < 0)
-			c->cells[i].failed = "the ring that it needs was not given";
-		else if (c->cells[i].rtt_ms > 0 && !c->options.emulator && !c->options.simulate)
-			c->cells[i].failed = "there is no link emulator to set the delay";
-	if (c->options.quick)
-		fit_budget(c);
-	c->planned_s = gw_campaign_now_s() - c->began_s +
-		       total_s(c, c->options.quick ? (double)c->options.block_us * 1e-6 : 0);
-	say_plan(c);
+	r = check_chosen(c);
+	leave_out(c);
+	if (r == 0)
+		say_plan(c);
+	if (r == 0 && !c->options.quick) {
+		r = run_pilot(c);
+		for (uint32_t i = 0; i < c->cell_count; i++)
+			if (c->cells[i].claims)
+				c->cells[i].pairs_wanted = (uint32_t)c->options.pairs;
+		say_plan(c);
+	}
 	for (uint32_t i = 0; i < c->cell_count; i++) {
 		struct gw_cell *cell = &c->cells[i];
 

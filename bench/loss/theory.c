@@ -32,7 +32,7 @@ void gw_theory_best(struct gw_theory *theory, const struct gw_accelerator *accel
 	struct gw_theory best = *theory;
 	double best_rate = -1;
 
-	for (uint32_t m = theory->stages; m <= groups_max && m <= slots; m++) {
+	for (uint32_t m = theory->stages ? theory->stages : 1; m <= groups_max && m <= slots; m++) {
 		struct gw_theory one = *theory;
 
 		one.groups = m;

@@ -304,6 +304,43 @@ static void test_host_accounts(void **state)
 	assert_near(delta.foreign_percent, 5, 1e-9);
 }
 
+/* No ring is up: what was chosen says so, the rest that it was not chosen. */
+static void test_chosen_cells(void **state)
+{
+	static const volatile bool interrupted = false;
+
+	(void)state;
+	campaign->interrupted = &interrupted;
+	campaign->single.client.fd = campaign->cross.client.fd = -1;
+	campaign->cross_twin.client.fd = -1;
+	campaign->single_real.client.fd = campaign->cross_real.client.fd = -1;
+	campaign->options.quick = true;
+	campaign->options.budget_us = 60000000;
+	campaign->options.congestion = "bbr";
+	campaign->options.cells = "240km,control_null";
+	assert_int_equal(gw_cells_run(campaign), 0);
+	assert_string_equal(gw_campaign_cell(campaign, "240km")->failed,
+			    "the ring that it needs was not given");
+	assert_string_equal(gw_campaign_cell(campaign, "control_null")->failed,
+			    "the ring that it needs was not given");
+	assert_why("loss.0km.percent", "not chosen");
+	assert_why("loss.control_1pct_read", "not chosen");
+}
+
+static void test_a_cell_that_does_not_exist(void **state)
+{
+	static const volatile bool interrupted = false;
+
+	(void)state;
+	campaign->interrupted = &interrupted;
+	campaign->options.quick = true;
+	campaign->options.congestion = "bbr";
+	campaign->options.cells = "240km,24km";
+	assert_true(gw_cells_run(campaign) < 0);
+	assert_non_null(strstr(campaign->error, "'24km'"));
+	assert_why("loss.240km.percent", "broke off");
+}
+
 /* A figure that was not measured is there, null, with a why. */
 static void test_no_row_is_left_out(void **state)
 {
@@ -347,6 +384,8 @@ int main(void)
 		TEST(test_controls),
 		TEST(test_serving_rows),
 		TEST(test_host_accounts),
+		TEST(test_chosen_cells),
+		TEST(test_a_cell_that_does_not_exist),
 		TEST(test_no_row_is_left_out),
 	};
 
