@@ -12,6 +12,7 @@
 #include "transport/session.h"
 
 #include <errno.h>
+#include <netdb.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -25,6 +26,8 @@
 #include "transport/zap.h"
 #include "transport/zsock.h"
 
+#define GREET_US_MIN GW_US_PER_S /* after a refusal; doubles */
+#define GREET_US_MAX (60 * GW_US_PER_S)
 #define CLIENT_IDLE_US (120 * GW_US_PER_S)
 #define ARENA_KEEP_BYTES (256u << 10) /* a larger one is given back after use */
 #define CLIENT_ROLES (1u << GODWIT__ROLE__ROLE_USER | 1u << GODWIT__ROLE__ROLE_OPERATOR)
@@ -35,7 +38,10 @@ struct session {
 	struct gw_sessions *sessions;
 	struct gw_link *link;
 	struct gw_peer peer;
-	struct gw_timer timer; /* the link's */
+	struct gw_timer timer;    /* the link's */
+	struct gw_timer greeting; /* client: a HELLO after a refusal */
+	uint64_t greet_delay_us;
+	uint64_t refused_us; /* last; 0: never */
 	struct gw_route state_route;
 	struct gw_route heartbeat_route;
 	bool has_state_route;
@@ -82,6 +88,7 @@ static void set_down(struct session *session, const char *reason)
 	session->has_state_route = false;
 	session->has_heartbeat_route = false;
 	gw_reactor_timer_cancel(session->sessions->options.reactor, &session->timer);
+	gw_reactor_timer_cancel(session->sessions->options.reactor, &session->greeting);
 	if (!session->down_reason)
 		session->down_reason = reason;
 	gw_reactor_defer(session->sessions->options.reactor, &session->sessions->sweep);
@@ -124,6 +131,32 @@ static void timer_fired(void *context)
 	flush(session);
 }
 
+/* Says HELLO on the connection that stands. */
+static void greet(void *context)
+{
+	struct session *session = context;
+	struct gw_now now = now_of(session->sessions);
+
+	gw_reactor_timer_cancel(session->sessions->options.reactor, &session->greeting);
+	gw_link_connected(session->link, &now);
+	flush(session);
+}
+
+/* What the peer refuses now (it is full, or of another version) it may take later, and the
+ * connection may stand all the while. */
+static void greet_later(struct session *session)
+{
+	uint64_t now_us = now_of(session->sessions).mono_us;
+	bool again = session->refused_us != 0 && now_us - session->refused_us < 2 * GREET_US_MAX;
+
+	session->greet_delay_us = again ? 2 * session->greet_delay_us : GREET_US_MIN;
+	if (session->greet_delay_us > GREET_US_MAX)
+		session->greet_delay_us = GREET_US_MAX;
+	session->refused_us = now_us;
+	gw_reactor_timer_set(session->sessions->options.reactor, &session->greeting,
+			     now_us + session->greet_delay_us);
+}
+
 static struct gw_link *make_link(const struct session *session)
 {
 	const struct gw_host_options *options = &session->sessions->options;
@@ -143,6 +176,7 @@ static struct gw_link *make_link(const struct session *session)
 static void free_session(struct session *session)
 {
 	gw_reactor_timer_cancel(session->sessions->options.reactor, &session->timer);
+	gw_reactor_timer_cancel(session->sessions->options.reactor, &session->greeting);
 	gw_link_free(session->link);
 	free(session);
 }
@@ -163,6 +197,8 @@ static struct session *add_session(struct gw_sessions *sessions, struct gw_sessi
 	session->used_us = now.mono_us;
 	session->timer.fired = timer_fired;
 	session->timer.context = session;
+	session->greeting.fired = greet;
+	session->greeting.context = session;
 	session->link = make_link(session);
 	if (!session->link || gw_table_add(&sessions->table, session) < 0) {
 		free_session(session);
@@ -220,6 +256,21 @@ static void sweep(void *context)
 	}
 }
 
+/* Whether the descriptor that a message came by is still a connection of its sender's host. It may
+ * be another's by now; one of the same host, shut in its place, connects again. */
+static bool is_connection_of(const struct gw_zmessage *message)
+{
+	struct sockaddr_storage peer;
+	socklen_t size = sizeof(peer);
+	char host[NI_MAXHOST];
+
+	return message->fd >= 0 && message->peer_address &&
+	       getpeername(message->fd, (struct sockaddr *)&peer, &size) == 0 &&
+	       getnameinfo((struct sockaddr *)&peer, size, host, sizeof(host), NULL, 0,
+			   NI_NUMERICHOST) == 0 &&
+	       strcmp(host, message->peer_address) == 0;
+}
+
 /* Shuts a TCP connection under libzmq, which then sees it end. */
 static void shut(int fd)
 {
@@ -263,7 +314,7 @@ static const struct gw_identity *identify(struct gw_sessions *sessions,
 	if (gw_identity_good(identity, now_of(sessions).wall_us))
 		return identity;
 	sessions->counts->refused_identity++;
-	if (identity)
+	if (identity && is_connection_of(message))
 		shut(message->fd);
 	return NULL;
 }
@@ -382,6 +433,8 @@ static void refused(struct session *session, const struct gw_link_delivery *deli
 		sessions->calls.notice(sessions->calls.context, delivery->text);
 	flush(session); /* the reason, while there is a connection */
 	set_down(session, "one side refused the other");
+	if (!is_server(sessions))
+		greet_later(session);
 }
 
 static void release_arena(struct gw_sessions *sessions)
@@ -483,14 +536,12 @@ static void notice(struct gw_sessions *sessions, const char *text)
 static void client_connection(void *context, enum gw_connection state, int fd)
 {
 	struct gw_sessions *sessions = context;
-	struct gw_now now = now_of(sessions);
 
 	(void)fd; /* there is only one */
 	switch (state) {
 	case GW_CONNECTION_UP:
 		sessions->noticed = NULL;
-		gw_link_connected(sessions->only->link, &now);
-		flush(sessions->only);
+		greet(sessions->only);
 		break;
 	case GW_CONNECTION_DOWN:
 		set_down(sessions->only, "the connection to the scheduler is lost");
@@ -667,7 +718,6 @@ void gw_sessions_restart(struct gw_sessions *sessions, struct gw_session_key key
 {
 	struct session *session = gw_table_find(&sessions->table, &key);
 	struct gw_link *link = session ? make_link(session) : NULL;
-	struct gw_now now = now_of(sessions);
 
 	if (!link)
 		return;
@@ -676,8 +726,9 @@ void gw_sessions_restart(struct gw_sessions *sessions, struct gw_session_key key
 	session->down_reason = reason;
 	gw_reactor_defer(sessions->options.reactor, &sessions->sweep);
 	if (!is_server(sessions) || session->has_state_route)
-		gw_link_connected(link, &now);
-	flush(session);
+		greet(session);
+	else
+		flush(session);
 }
 
 void gw_sessions_shut(struct gw_sessions *sessions, struct gw_node_id node)

@@ -42,7 +42,6 @@ struct gw_zsock {
 	struct gw_watch monitor_watch;
 	struct gw_prepare prepare;
 	uint16_t port;
-	uint64_t refused_count;
 };
 
 void *gw_zmq_new(void)
@@ -85,7 +84,7 @@ static int set_common(const struct gw_zsock_options *options, void *socket)
 		{ZMQ_RECONNECT_IVL, RECONNECT_MS_MIN},
 		{ZMQ_RECONNECT_IVL_MAX, RECONNECT_MS_MAX},
 	};
-	const int64_t bytes_max = GW_MESSAGE_BYTES_MAX;
+	const int64_t bytes_max = options->bytes_max ? options->bytes_max : GW_MESSAGE_BYTES_MAX;
 
 	for (size_t i = 0; i < GW_ARRAY_COUNT(values); i++) {
 		int error = set_int(socket, values[i][0], values[i][1]);
@@ -219,10 +218,9 @@ static void receive_one(struct gw_zsock *zsock)
 		discard_frames(zsock->socket, &frame);
 		refused = true;
 	}
-	if (refused) {
-		zsock->refused_count++;
-	} else {
+	if (!refused) {
 		message.user_id = server ? zmq_msg_gets(&frame, "User-Id") : NULL;
+		message.peer_address = server ? zmq_msg_gets(&frame, "Peer-Address") : NULL;
 		message.fd = zmq_msg_get(&frame, ZMQ_SRCFD);
 		message.bytes = zmq_msg_data(&frame);
 		message.size = zmq_msg_size(&frame);
@@ -392,9 +390,4 @@ int gw_zsock_send(struct gw_zsock *zsock, const struct gw_route *route, const ui
 uint16_t gw_zsock_port(const struct gw_zsock *zsock)
 {
 	return zsock->port;
-}
-
-uint64_t gw_zsock_refused_count(const struct gw_zsock *zsock)
-{
-	return zsock->refused_count;
 }

@@ -25,10 +25,11 @@ struct gw_route {
 };
 
 struct gw_zmessage {
-	struct gw_route route; /* server: the connection it came by */
-	const char *user_id;   /* server: as the ZAP handler said; NULL: missing */
-	int fd;                /* of the TCP connection; -1: unknown */
-	const uint8_t *bytes;  /* valid during the call */
+	struct gw_route route;    /* server: the connection it came by */
+	const char *user_id;      /* server: as the ZAP handler said; NULL: missing */
+	int fd;                   /* of the TCP connection when it came; -1: unknown */
+	const char *peer_address; /* server: numeric, of that connection; NULL: unknown */
+	const uint8_t *bytes;     /* valid during the call */
 	size_t size;
 };
 
@@ -51,6 +52,7 @@ struct gw_zsock_options {
 	const char *domain;        /* server: ZAP domain */
 	const char *endpoint;      /* tcp://ADDRESS:PORT, numeric */
 	int high_water;            /* messages, each way, per connection; 0: 1000 */
+	int64_t bytes_max;         /* of a message received; 0: GW_MESSAGE_BYTES_MAX */
 	gw_zmessage_f *received;
 	gw_connection_f *connection; /* may be NULL; a server hears of DOWN only */
 	void *context;
@@ -72,7 +74,5 @@ int gw_zsock_send(struct gw_zsock *zsock, const struct gw_route *route, const ui
 		  size_t size);
 /* The port bound, when the endpoint's was 0 or '*'. */
 uint16_t gw_zsock_port(const struct gw_zsock *zsock);
-/* Messages thrown away since open: several frames, or a routing id of the peer's own making. */
-uint64_t gw_zsock_refused_count(const struct gw_zsock *zsock);
 
 #endif

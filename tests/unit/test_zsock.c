@@ -474,6 +474,60 @@ static void large_message_drops_the_connection(void **state)
 	test_identity_deinit(&agent);
 }
 
+/* A scheduler that is full: everything is answered with a refusal. */
+struct full {
+	struct gw_zsock *zsock;
+	struct gw_node_id self;
+	struct gw_reactor *reactor;
+	uint32_t greetings;
+};
+
+static void full_received(void *context, const struct gw_zmessage *message)
+{
+	struct full *full = context;
+	const struct gw_link_options self = {.self = full->self};
+	struct gw_now now = gw_reactor_now(full->reactor);
+	struct gw_buf out;
+
+	full->greetings++;
+	gw_buf_init(&out, 4096);
+	gw_link_refusal(&self, &now, GW_REFUSAL_OVERLOAD, "full", &out);
+	assert_int_equal(gw_zsock_send(full->zsock, &message->route, out.bytes, out.size), 0);
+	gw_buf_deinit(&out);
+}
+
+/* The connection stands, so nothing but the agent itself would make it try again. */
+static void a_refused_agent_asks_again(void **state)
+{
+	struct test_region *region = *state;
+	struct full full = {.reactor = region->reactor, .self = region->keys->node};
+	const struct gw_zsock_options options = {
+		.reactor = region->reactor,
+		.zmq = region->zmq,
+		.keys = region->keys,
+		.domain = GW_ZAP_STATE,
+		.endpoint = "tcp://127.0.0.1:*",
+		.received = full_received,
+		.context = &full,
+	};
+	struct gw_region at = region->region;
+	struct test_identity agent;
+	struct test_core core;
+	struct gw_host *host;
+	struct gw_fault fault;
+
+	test_identity_init(region, &agent, "agent", GODWIT__ROLE__ROLE_AGENT, false);
+	assert_int_equal(gw_zsock_open(&options, &full.zsock, &fault), 0);
+	(void)snprintf(at.state_endpoint, sizeof(at.state_endpoint), "tcp://127.0.0.1:%u",
+		       gw_zsock_port(full.zsock));
+	host = test_agent_new(region, &agent, &core, &at);
+	assert_true(TEST_UNTIL(region, full.greetings == 3));
+	assert_int_equal(core.ups, 0);
+	gw_host_free(host);
+	gw_zsock_close(full.zsock);
+	test_identity_deinit(&agent);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -483,6 +537,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(nobody_there_is_said, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(expired_certificate_is_refused, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(revoked_key_loses_its_live_link, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_refused_agent_asks_again, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(spoofed_sender_is_refused, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(no_common_protocol_is_said, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(truncated_messages_are_refused, set_up, tear_down),
