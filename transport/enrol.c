@@ -24,7 +24,8 @@
 	50u /* requests looked at; each costs a signature check and a few disk writes              \
 	     */
 #define BURST 50u
-#define HIGH_WATER 64 /* per connection: one request is all that a joiner has to say */
+#define HIGH_WATER 64          /* per connection: one request is all that a joiner has to say */
+#define REQUEST_BYTES_MAX 4096 /* keys, token, proof and name: about 350 */
 #define DECODE_BYTES_MAX (64u << 10)
 #define REPLY_BYTES_MAX (8u << 10)
 
@@ -276,6 +277,7 @@ int gw_enrol_new(const struct gw_enrol_options *options, struct gw_enrol **ret_e
 		.domain = GW_ZAP_ENROL,
 		.endpoint = options->endpoint,
 		.high_water = HIGH_WATER,
+		.bytes_max = REQUEST_BYTES_MAX,
 		.received = received,
 		.context = enrol,
 	};
