@@ -18,6 +18,8 @@
 #include "transport/reactor.h"
 #include "transport/zsock.h"
 
+#define STOP_US (100 * GW_US_PER_MS) /* how late a signal caught just before a sleep is seen */
+
 struct gw_client {
 	struct gw_keys *own_keys; /* loaded here; NULL: the caller's are used */
 	const struct gw_keys *keys;
@@ -34,6 +36,8 @@ struct gw_client {
 	uint64_t number;           /* of the last request */
 	const Godwit__Body *reply; /* to it */
 	int error;                 /* what ends a wait */
+	bool strange;              /* the last try met something else than the scheduler */
+	gw_stop_f *stop;
 	struct gw_fault fault;
 };
 
@@ -124,6 +128,7 @@ static void connection(void *context, enum gw_connection state, int fd)
 	(void)fd; /* there is only one */
 	switch (state) {
 	case GW_CONNECTION_UP:
+		client->strange = false;
 		gw_link_connected(client->link, &now);
 		flush(client);
 		break;
@@ -138,11 +143,7 @@ static void connection(void *context, enum gw_connection state, int fd)
 		fail(client, -EACCES);
 		break;
 	case GW_CONNECTION_STRANGE:
-		gw_fault_set(&client->fault,
-			     "what answers at %s is not the scheduler of region %s: it has another "
-			     "key, or speaks something else",
-			     client->region.state_endpoint, client->region.name);
-		fail(client, -EPROTO);
+		client->strange = true; /* or the connection broke in its handshake: try on */
 		break;
 	}
 }
@@ -174,6 +175,22 @@ static int start(struct gw_client *client, struct gw_fault *fault)
 	return gw_zsock_open(&zsock_options, &client->zsock, fault);
 }
 
+static int time_out(const struct gw_client *client, uint64_t limit_us, struct gw_fault *fault)
+{
+	if (client->strange) {
+		gw_fault_set(fault,
+			     "what answers at %s is not the scheduler of region %s: it has another "
+			     "key, or speaks something else",
+			     client->region.state_endpoint, client->region.name);
+		return -EPROTO;
+	}
+	gw_fault_set(fault, "the scheduler at %s did not %s in %llu ms",
+		     client->region.state_endpoint,
+		     gw_link_is_open(client->link) ? "reply" : "answer",
+		     (unsigned long long)(limit_us / GW_US_PER_MS));
+	return -ETIMEDOUT;
+}
+
 /* Runs until there is an answer (or, without a request, a session), an error or no time left. */
 static int wait_for(struct gw_client *client, bool session, uint64_t limit_us,
 		    struct gw_fault *fault)
@@ -182,17 +199,21 @@ static int wait_for(struct gw_client *client, bool session, uint64_t limit_us,
 
 	while (client->error == 0 &&
 	       !(session ? gw_link_is_open(client->link) : client->reply != NULL)) {
-		int error = gw_reactor_turn(client->reactor, until_us);
+		uint64_t now_us = gw_clock_mono_us();
+		uint64_t turn_us = until_us;
+		int error;
 
+		if (now_us >= until_us)
+			return time_out(client, limit_us, fault);
+		if (client->stop && client->stop()) {
+			gw_fault_set(fault, "interrupted before the scheduler replied");
+			return -EINTR;
+		}
+		if (client->stop && turn_us - now_us > STOP_US)
+			turn_us = now_us + STOP_US;
+		error = gw_reactor_turn(client->reactor, turn_us);
 		if (error < 0)
 			return error;
-		if (gw_clock_mono_us() < until_us)
-			continue;
-		gw_fault_set(fault, "the scheduler at %s did not %s in %llu ms",
-			     client->region.state_endpoint,
-			     gw_link_is_open(client->link) ? "reply" : "answer",
-			     (unsigned long long)(limit_us / GW_US_PER_MS));
-		return -ETIMEDOUT;
 	}
 	if (client->error < 0)
 		gw_fault_set(fault, "%s", client->fault.text);
@@ -214,6 +235,7 @@ static int open_client(const struct gw_client_options *options, struct gw_keys *
 	client->keys = options->keys;
 	client->cert = *options->cert;
 	client->region = *options->region;
+	client->stop = options->stop;
 	client->timer.fired = timer_fired;
 	client->timer.context = client;
 	gw_arena_init(&client->arena, 2 * (size_t)GW_MESSAGE_BYTES_MAX);
@@ -264,7 +286,7 @@ int gw_identity_load(const char *directory, struct gw_keys **ret_keys, struct gw
 	return error;
 }
 
-int gw_client_open_directory(const char *directory, uint64_t limit_us,
+int gw_client_open_directory(const char *directory, gw_stop_f *stop, uint64_t limit_us,
 			     struct gw_client **ret_client, struct gw_fault *fault)
 {
 	struct gw_client_options options;
@@ -275,7 +297,8 @@ int gw_client_open_directory(const char *directory, uint64_t limit_us,
 
 	if (error < 0)
 		return error;
-	options = (struct gw_client_options){.keys = keys, .cert = &cert, .region = &region};
+	options = (struct gw_client_options){
+		.keys = keys, .cert = &cert, .region = &region, .stop = stop};
 	return open_client(&options, keys, limit_us, ret_client, fault);
 }
 
@@ -331,14 +354,4 @@ int gw_client_call(struct gw_client *client, const Godwit__Body *request, uint64
 	}
 	*ret_reply = client->reply;
 	return 0;
-}
-
-const struct gw_cert *gw_client_cert(const struct gw_client *client)
-{
-	return &client->cert;
-}
-
-const struct gw_region *gw_client_region(const struct gw_client *client)
-{
-	return &client->region;
 }

@@ -30,6 +30,7 @@ struct join {
 	struct gw_timer retry;
 	struct gw_fault *fault;
 	bool done;
+	bool strange; /* the last try met something else than the scheduler */
 	int error;
 	uint8_t certificate[GW_CERT_BYTES_MAX];
 	size_t certificate_size;
@@ -158,17 +159,14 @@ static void connection(void *context, enum gw_connection state, int fd)
 	(void)fd; /* there is only one */
 	switch (state) {
 	case GW_CONNECTION_UP:
+		join->strange = false;
 		send_request(join);
 		break;
 	case GW_CONNECTION_DOWN:
 		break; /* libzmq connects again, then the request is sent again */
 	case GW_CONNECTION_REFUSED:
 	case GW_CONNECTION_STRANGE:
-		gw_fault_set(join->fault,
-			     "what answers at %s is not the scheduler that the ticket names: it "
-			     "has another key",
-			     join->ticket->enrol_endpoint);
-		finish(join, -EPROTO);
+		join->strange = true; /* or the connection broke in its handshake: try on */
 		break;
 	}
 }
@@ -192,6 +190,13 @@ static int ask(struct join *join, uint64_t limit_us)
 		error = gw_reactor_turn(join->reactor, until_us);
 	if (error < 0)
 		return error;
+	if (!join->done && join->strange) {
+		gw_fault_set(join->fault,
+			     "what answers at %s is not the scheduler that the ticket names: it "
+			     "has another key",
+			     join->ticket->enrol_endpoint);
+		return -EPROTO;
+	}
 	if (!join->done) {
 		gw_fault_set(join->fault, "no scheduler answers at %s",
 			     join->ticket->enrol_endpoint);

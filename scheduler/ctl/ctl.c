@@ -22,6 +22,7 @@
 #define PAGE 500u /* jobs or tasks asked at once; an answer stays far below a message's limit */
 
 static volatile sig_atomic_t interrupts;
+static sig_atomic_t interrupts_seen;
 
 static void count_interrupt(int number)
 {
@@ -39,7 +40,13 @@ void ctl_catch_interrupts(void)
 
 unsigned ctl_interrupts(void)
 {
-	return (unsigned)interrupts;
+	interrupts_seen = interrupts;
+	return (unsigned)interrupts_seen;
+}
+
+bool ctl_interrupted(void)
+{
+	return interrupts != interrupts_seen;
 }
 
 bool ctl_directory(const struct ctl_options *options, char *ret_path, size_t size)
@@ -149,7 +156,8 @@ int ctl_connect(struct ctl *ctl)
 			"%s has keys but no certificate yet. Ask the region's operator for a "
 			"ticket and run \"godwit join TICKET\".",
 			directory);
-	result = gw_client_open_directory(directory, options->timeout_us, &ctl->client, &fault);
+	result = gw_client_open_directory(directory, ctl_interrupted, options->timeout_us,
+					  &ctl->client, &fault);
 	if (result < 0)
 		return ctl_fail(options, "%s%s", fault.text, advice(result));
 	return 0;

@@ -90,9 +90,12 @@ const Godwit__SubmitReply *ctl_submit(struct ctl *ctl, const Godwit__JobSpec *sp
 /* A job spec from a file ("-": stdin). NULL: said so. */
 const Godwit__JobSpec *ctl_read_spec(struct ctl *ctl, const char *path);
 
-/* ^C and TERM are counted instead of ending the program. */
+/* ^C and TERM are counted instead of ending the program; one that nobody has asked for yet ends a
+ * wait for the scheduler with -EINTR. */
 void ctl_catch_interrupts(void);
 unsigned ctl_interrupts(void);
+/* Whether one came since ctl_interrupts was last asked. */
+bool ctl_interrupted(void);
 
 /* json.c: a message as JSON: every field by its name in the .proto, ids as text, other bytes as
  * hexadecimal, enums by their names in lower case. */

@@ -141,7 +141,7 @@ static void link_broken(struct follower *follower, const struct gw_fault *fault)
 /* True: worth trying again; what was asked for is unchanged there. */
 static bool passing(int error)
 {
-	return error == -ETIMEDOUT || error == -ECONNRESET || error == -EINTR;
+	return error == -ETIMEDOUT || error == -ECONNRESET;
 }
 
 static int read_stream(struct follower *follower, struct stream *stream, uint64_t hold_us)
@@ -165,7 +165,7 @@ static int read_stream(struct follower *follower, struct stream *stream, uint64_
 	result = ctl_try(follower->ctl, &request, GODWIT__BODY__KIND_LOG_DATA,
 			 hold_us + CTL_REPLY_MARGIN_US, &reply, &fault);
 	if (result == -EINTR)
-		return 0;
+		return 1; /* the caller looks at once what was meant */
 	if (passing(result)) {
 		link_broken(follower, &fault);
 		return 0;
@@ -224,8 +224,10 @@ static int look(struct ctl *ctl, const struct gw_id *id, bool *broken,
 	*ret_job = NULL;
 	result = ctl_try(ctl, &request, GODWIT__BODY__KIND_JOBS_REPLY, ctl->options->timeout_us,
 			 &reply, &fault);
+	if (result == -EINTR)
+		return 0; /* as in read_stream */
 	if (passing(result)) {
-		if (!*broken && result != -EINTR)
+		if (!*broken)
 			(void)fprintf(stderr, "godwit: %s; trying again\n", fault.text);
 		*broken = true;
 		return 0;
@@ -249,6 +251,7 @@ static int look(struct ctl *ctl, const struct gw_id *id, bool *broken,
 static int heed_interrupts(struct follower *follower)
 {
 	unsigned count = ctl_interrupts();
+	int result;
 
 	if (count == 0)
 		return 0;
@@ -257,7 +260,8 @@ static int heed_interrupts(struct follower *follower)
 	if (!follower->cancelled) {
 		(void)fprintf(stderr, "godwit: cancelling the job; ^C again leaves at once\n");
 		follower->cancelled = true;
-		return ctl_cancel(follower->ctl, &follower->options->job);
+		result = ctl_cancel(follower->ctl, &follower->options->job);
+		return result != 0 && ctl_interrupted() ? EXIT_INTERRUPTED : result;
 	}
 	return 0;
 }

@@ -115,10 +115,11 @@ int gw_client_open(const struct gw_client_options *options, uint64_t limit_us,
 	return -ENOSYS;
 }
 
-int gw_client_open_directory(const char *directory, uint64_t limit_us,
+int gw_client_open_directory(const char *directory, gw_stop_f *stop, uint64_t limit_us,
 			     struct gw_client **ret_client, struct gw_fault *fault)
 {
 	(void)directory;
+	(void)stop;
 	(void)limit_us;
 	(void)ret_client;
 	(void)fault;
@@ -126,18 +127,6 @@ int gw_client_open_directory(const char *directory, uint64_t limit_us,
 }
 
 struct gw_client *gw_client_close(struct gw_client *client)
-{
-	(void)client;
-	return NULL;
-}
-
-const struct gw_cert *gw_client_cert(const struct gw_client *client)
-{
-	(void)client;
-	return NULL;
-}
-
-const struct gw_region *gw_client_region(const struct gw_client *client)
 {
 	(void)client;
 	return NULL;

@@ -33,6 +33,7 @@ struct join {
 	char directory[512];
 	const char *name;
 	struct gw_ticket ticket;
+	uint64_t limit_us;
 	int error;
 	struct gw_fault fault;
 };
@@ -100,17 +101,23 @@ static void join_call(void *context)
 	struct join *join = context;
 
 	join->error =
-		gw_join(join->directory, &join->ticket, join->name, DEADLINE_US, &join->fault);
+		gw_join(join->directory, &join->ticket, join->name, join->limit_us, &join->fault);
 }
 
 /* Joins with the token in hand, in a folder of its own. */
-static int join_as(struct enrolment *it, struct join *join, const char *folder, const char *name)
+static int join_within(struct enrolment *it, struct join *join, const char *folder,
+		       const char *name, uint64_t limit_us)
 {
-	*join = (struct join){.name = name, .ticket = it->ticket};
+	*join = (struct join){.name = name, .ticket = it->ticket, .limit_us = limit_us};
 	(void)snprintf(join->directory, sizeof(join->directory), "%s/join-%s",
 		       it->region->directory, folder);
 	test_beside(it->region, join_call, join);
 	return join->error;
+}
+
+static int join_as(struct enrolment *it, struct join *join, const char *folder, const char *name)
+{
+	return join_within(it, join, folder, name, DEADLINE_US);
 }
 
 static void visit_call(void *context)
@@ -118,7 +125,8 @@ static void visit_call(void *context)
 	struct join *join = context;
 	struct gw_client *client;
 
-	join->error = gw_client_open_directory(join->directory, DEADLINE_US, &client, &join->fault);
+	join->error =
+		gw_client_open_directory(join->directory, NULL, DEADLINE_US, &client, &join->fault);
 	if (join->error == 0)
 		gw_client_close(client);
 }
@@ -255,7 +263,7 @@ static void a_false_scheduler_is_seen(void **state)
 
 	make_token(it, &grant);
 	it->ticket.region.exchange_key[5] ^= 1;
-	assert_int_equal(join_as(it, &join, "a", "alice"), -EPROTO);
+	assert_int_equal(join_within(it, &join, "a", "alice", GW_US_PER_S), -EPROTO);
 	assert_non_null(strstr(join.fault.text, "another key"));
 	it->ticket.region.exchange_key[5] ^= 1;
 	it->ticket.region.signing_key[5] ^= 1; /* the right server, but not the region's key */

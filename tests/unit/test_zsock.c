@@ -177,7 +177,7 @@ static void wrong_server_key_is_seen(void **state)
 {
 	struct test_region *region = *state;
 	struct test_identity user;
-	struct test_visit visit = {.identity = &user};
+	struct test_visit visit = {.identity = &user, .limit_us = GW_US_PER_S};
 
 	test_identity_init(region, &user, "user", GODWIT__ROLE__ROLE_USER, false);
 	memcpy(user.region.exchange_key, user.keys->exchange_key, GW_KEY_BYTES);
@@ -474,6 +474,66 @@ static void large_message_drops_the_connection(void **state)
 	test_identity_deinit(&agent);
 }
 
+static bool stopped; /* written and read in the calling thread */
+
+static bool is_stopped(void)
+{
+	return stopped;
+}
+
+struct interruption {
+	const struct test_identity *identity;
+	int first;
+	int second;
+	int opened;
+};
+
+static void interrupt_call(void *context)
+{
+	struct interruption *it = context;
+	const struct gw_client_options options = {
+		.keys = it->identity->keys,
+		.cert = &it->identity->cert,
+		.region = &it->identity->region,
+		.stop = is_stopped,
+	};
+	Godwit__JobsRequest jobs = GODWIT__JOBS_REQUEST__INIT;
+	Godwit__VersionRequest version = GODWIT__VERSION_REQUEST__INIT;
+	Godwit__Body body = GODWIT__BODY__INIT;
+	const Godwit__Body *reply;
+	struct gw_client *client;
+	struct gw_fault fault;
+
+	stopped = true;
+	it->opened = gw_client_open(&options, DEADLINE_US, &client, &fault);
+	stopped = false;
+	if (gw_client_open(&options, DEADLINE_US, &client, &fault) < 0)
+		return;
+	stopped = true;
+	body.kind_case = GODWIT__BODY__KIND_JOBS_REQUEST; /* which the core never answers */
+	body.jobs_request = &jobs;
+	it->first = gw_client_call(client, &body, GW_NEVER_US / 2, &reply, &fault);
+	stopped = false;
+	body.kind_case = GODWIT__BODY__KIND_VERSION_REQUEST;
+	body.version_request = &version;
+	it->second = gw_client_call(client, &body, DEADLINE_US, &reply, &fault);
+	gw_client_close(client);
+}
+
+static void a_signal_ends_a_call(void **state)
+{
+	struct test_region *region = *state;
+	struct test_identity user;
+	struct interruption it = {.identity = &user, .first = 1, .second = 1, .opened = 1};
+
+	test_identity_init(region, &user, "user", GODWIT__ROLE__ROLE_USER, false);
+	test_beside(region, interrupt_call, &it);
+	assert_int_equal(it.opened, -EINTR);
+	assert_int_equal(it.first, -EINTR);
+	assert_int_equal(it.second, 0); /* the session is as good as before */
+	test_identity_deinit(&user);
+}
+
 /* A scheduler that is full: everything is answered with a refusal. */
 struct full {
 	struct gw_zsock *zsock;
@@ -537,6 +597,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(nobody_there_is_said, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(expired_certificate_is_refused, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(revoked_key_loses_its_live_link, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_signal_ends_a_call, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_refused_agent_asks_again, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(spoofed_sender_is_refused, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(no_common_protocol_is_said, set_up, tear_down),
