@@ -416,6 +416,9 @@ static int make_core(struct agent *agent, struct gw_fault *fault)
 	config.scheduler = gw_cert_node_id(agent->region.signing_key);
 	config.heartbeat_us = agent->settings.heartbeat_us;
 	config.telemetry_us = agent->settings.telemetry_us;
+	config.task_user = agent->settings.task_user;
+	config.task_users = agent->settings.task_users;
+	config.task_user_count = agent->settings.task_user_count;
 	config.attempts_max = GW_KEEPER_ATTEMPTS_MAX;
 	agent->stored = config.memory;
 	agent->core = gw_agent_new(&config);

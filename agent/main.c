@@ -124,6 +124,9 @@ static const char *const run_details[] = {
 	"scheduler places here. Tasks are children of godwit-keeper(8), which the agent starts if "
 	"none runs: the agent may be stopped, killed or upgraded while tasks run, and finds them "
 	"again. SIGTERM ends the agent and leaves the tasks running.",
+	"Where the agent runs as root, tasks run as nobody, or as --task-user says; a job may name "
+	"only that user and those of --task-users. Tasks as root take both options: --task-user "
+	"root --task-users root.",
 	"An option on the command line goes before the same key in the file of --config.",
 	NULL,
 };

@@ -4,11 +4,13 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pwd.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "proto/base/check.h"
 #include "proto/cert.h"
@@ -105,6 +107,19 @@ const struct gw_option gw_agent_option_table[] = {
 		   .max = 60000000,
 		   .help = "time between two heartbeats"},
 	 .argument = "TIME"},
+	{.value = {.key = "task-user",
+		   .type = GW_SCHEMA_TEXT,
+		   AT(task_user),
+		   .min = 1,
+		   .max = GW_NAME_BYTES_MAX,
+		   .help = "user of tasks that name none; without it the agent's own, or nobody "
+			   "where that is root"},
+	 .argument = "NAME"},
+	{.value = {.key = "task-users",
+		   .type = GW_SCHEMA_TEXT,
+		   AT(task_users),
+		   .help = "users that jobs may name besides; root only if it is among them"},
+	 .argument = "NAME,..."},
 	{.value = {.key = "keeper",
 		   .type = GW_SCHEMA_TEXT,
 		   AT(keeper),
@@ -219,6 +234,52 @@ static int read_labels(const struct gw_option_text *option, struct gw_arena *are
 	return 0;
 }
 
+static int read_task_users(const struct gw_option_text *option, struct gw_arena *arena,
+			   struct gw_agent_settings *settings, struct gw_parse_error *ret_error)
+{
+	char *copy = gw_arena_copy(arena, option->value, strlen(option->value) + 1);
+	char *user;
+
+	while (copy && (user = strsep(&copy, ",")) != NULL) {
+		if (*user == '\0' || strlen(user) > GW_NAME_BYTES_MAX)
+			return wrong(ret_error, "task-users", option, "NAME,...");
+		if (settings->task_user_count == GW_TASK_USERS_MAX)
+			return wrong(ret_error, "task-users", option, "at most 32");
+		settings->task_users[settings->task_user_count++] = user;
+	}
+	return 0;
+}
+
+/* Whoever may submit a job must not become root on every node by leaving the user out, so root has
+ * to be said twice. */
+static int read_task_user(const struct gw_option_text *option, struct gw_arena *arena,
+			  struct gw_agent_settings *settings, struct gw_parse_error *ret_error)
+{
+	const char *name = option->value ? option->value : geteuid() == 0 ? "nobody" : NULL;
+	const struct passwd *user;
+
+	if (!name)
+		return 0;
+	user = getpwnam(name);
+	if (!user)
+		return gw_parse_error_set(ret_error, option->mark,
+					  "task-user: found \"%.100s\", expected a user of this "
+					  "host",
+					  name);
+	for (uint32_t i = 0; user->pw_uid == 0; i++) {
+		if (i == settings->task_user_count)
+			return gw_parse_error_set(ret_error, option->mark,
+						  "task-user: found \"%.100s\", which is root, "
+						  "expected it in task-users as well",
+						  name);
+		if (!strcmp(name, settings->task_users[i]))
+			break;
+	}
+	settings->task_user = gw_arena_copy(arena, name, strlen(name) + 1);
+	return settings->task_user ? 0
+				   : gw_parse_error_set(ret_error, option->mark, "out of memory");
+}
+
 /* "CN" or "CN-GZ": two capital letters, then up to three capital letters or digits. */
 static bool is_residency(const char *text)
 {
@@ -294,6 +355,10 @@ int gw_agent_options_read(struct gw_agent_options *options, struct gw_arena *are
 		r = read_ports(&options->ports, &settings, ret_error);
 	if (r == 0 && options->labels.value)
 		r = read_labels(&options->labels, arena, &settings, ret_error);
+	if (r == 0 && options->task_users.value)
+		r = read_task_users(&options->task_users, arena, &settings, ret_error);
+	if (r == 0)
+		r = read_task_user(&options->task_user, arena, &settings, ret_error);
 	if (r == 0)
 		*ret_settings = settings;
 	return r;

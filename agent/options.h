@@ -13,6 +13,7 @@
 #include "proto/option.h"
 
 #define GW_LABELS_MAX 64u
+#define GW_TASK_USERS_MAX 32u
 
 /* Values as given, each with its mark: when parsed a word of the command line, after
  * gw_agent_options_read a place in the file or none. */
@@ -37,6 +38,8 @@ struct gw_agent_options {
 	struct gw_option_text labels;
 	struct gw_option_text residency;
 	struct gw_option_text keeper;
+	struct gw_option_text task_user;
+	struct gw_option_text task_users;
 	struct gw_option_number probe_port;
 	struct gw_option_number cpus;
 	struct gw_option_number memory_bytes;
@@ -63,6 +66,9 @@ struct gw_agent_settings {
 	uint64_t heartbeat_us;
 	char *labels[GW_LABELS_MAX];
 	uint32_t label_count;
+	char *task_user; /* NULL: the keeper's own; never that where it is root */
+	char *task_users[GW_TASK_USERS_MAX];
+	uint32_t task_user_count;
 };
 
 /*

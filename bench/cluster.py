@@ -156,7 +156,9 @@ class Cluster:
         self.spawn(f"agent-{host}", self.on(host) + [
             AGENT, "run", "--state", self.folder / host, "--data-address", self.hosts[host][1],
             "--ports", f"{ports}-{ports + 99}", "--probe-port",
-            862 if self.namespaces else 8620 + place, "--keeper", KEEPER])
+            862 if self.namespaces else 8620 + place, "--keeper", KEEPER,
+            # Real-time scheduling and pinning, as this user may.
+            *(["--task-user", "root", "--task-users", "root"] if os.geteuid() == 0 else [])])
 
     def ticket(self, state, folder, first, *options):
         run([SCHEDULER, "token", "--state", state, "--listen", self.hosts[first][1], "--port", PORT,

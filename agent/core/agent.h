@@ -45,6 +45,9 @@ struct gw_agent_config {
 	uint32_t attempts_max;       /* kept, ended and unacknowledged ones included */
 	uint32_t reads_max;          /* log reads open at once */
 	uint32_t start_bytes_max;    /* an encoded TaskStart: what the keeper takes */
+	char *task_user;             /* of a task that names none; NULL: the keeper's own */
+	char *const *task_users;     /* that tasks may name besides, [task_user_count] */
+	uint32_t task_user_count;
 	struct gw_agent_memory memory; /* of the agent before; zero: none */
 };
 

@@ -114,7 +114,7 @@ static int check_start(const struct gw_agent *agent, struct gw_attempt_id id,
 {
 	const struct gw_run *rival = gw_runs_rival(&agent->runs, id);
 
-	if (gw_start_check(start, agent->config.start_bytes_max, ret_text, size) != 0)
+	if (gw_start_check(start, &agent->config, ret_text, size) != 0)
 		return -1;
 	if (start->lease_from_us > agent->now.mono_us) {
 		(void)snprintf(ret_text, size, "the lease begins after now, by this node's clock");
@@ -160,9 +160,11 @@ static void spawn(struct gw_agent *agent, struct gw_run *run, const Godwit__Task
 		agent->memory.lease_us = run->lease_us;
 }
 
-void gw_agent_start_task(struct gw_agent *agent, const Godwit__TaskStart *start,
+void gw_agent_start_task(struct gw_agent *agent, const Godwit__TaskStart *ordered,
 			 struct gw_effects *effects)
 {
+	Godwit__TaskStart own = *ordered;
+	const Godwit__TaskStart *start = &own;
 	struct gw_attempt_id id;
 	struct gw_run *run;
 	uint64_t lease_us = start->lease_us ? start->lease_us : agent->config.lease_us;
@@ -177,6 +179,8 @@ void gw_agent_start_task(struct gw_agent *agent, const Godwit__TaskStart *start,
 		(void)gw_runs_take(&agent->runs, run, GW_RUN_START);
 		return;
 	}
+	if (own.user[0] == '\0' && agent->config.task_user)
+		own.user = agent->config.task_user;
 	if (lease_us > GW_AGENT_LEASE_US_MAX)
 		lease_us = GW_AGENT_LEASE_US_MAX;
 	if (check_start(agent, id, start, lease_us, text, sizeof(text)) != 0) {

@@ -8,7 +8,7 @@
 #include "proto/base/limits.h"
 
 #define DEVICES_MAX 64u
-#define PATH_BYTES_MAX 4095u /* Linux PATH_MAX without the NUL */
+#define PATH_BYTES_MAX GW_PATH_BYTES_MAX
 
 static int fault(char *ret_text, size_t size, const char *text)
 {
@@ -30,7 +30,18 @@ static int check_environment(const Godwit__TaskStart *start, char *ret_text, siz
 	return 0;
 }
 
-int gw_start_check(const Godwit__TaskStart *start, uint32_t bytes_max, char *ret_text, size_t size)
+static bool may_name(const struct gw_agent_config *config, const char *user)
+{
+	if (config->task_user && !strcmp(user, config->task_user))
+		return true;
+	for (uint32_t i = 0; i < config->task_user_count; i++)
+		if (!strcmp(user, config->task_users[i]))
+			return true;
+	return false;
+}
+
+int gw_start_check(const Godwit__TaskStart *start, const struct gw_agent_config *config,
+		   char *ret_text, size_t size)
 {
 	if (start->n_arguments == 0 || start->arguments[0][0] == '\0')
 		return fault(ret_text, size, "the start names no program");
@@ -46,7 +57,12 @@ int gw_start_check(const Godwit__TaskStart *start, uint32_t bytes_max, char *ret
 		return fault(ret_text, size, "the working directory is not an absolute path");
 	if (strlen(start->user) > GW_NAME_BYTES_MAX)
 		return fault(ret_text, size, "the user's name is too long");
-	if (gw_wire_size(&start->base) > bytes_max)
+	if (start->user[0] != '\0' && !may_name(config, start->user)) {
+		(void)snprintf(ret_text, size, "this node lets no task run as user \"%s\"",
+			       start->user);
+		return -EINVAL;
+	}
+	if (gw_wire_size(&start->base) > config->start_bytes_max)
 		return fault(ret_text, size, "the start is larger than the keeper takes");
 	return check_environment(start, ret_text, size);
 }

@@ -99,7 +99,7 @@ void gw_agent_refuse(struct gw_agent *agent, struct gw_effects *effects, uint64_
 		     const char *text);
 
 /* commands.c: what the scheduler orders, and leases. */
-void gw_agent_start_task(struct gw_agent *agent, const Godwit__TaskStart *start,
+void gw_agent_start_task(struct gw_agent *agent, const Godwit__TaskStart *ordered,
 			 struct gw_effects *effects);
 void gw_agent_kill_task(struct gw_agent *agent, const Godwit__TaskKill *kill,
 			struct gw_effects *effects);
@@ -113,7 +113,8 @@ uint64_t gw_agent_lease_end_us(const struct gw_agent *agent, const struct gw_run
 bool gw_agent_say_runs(struct gw_agent *agent, struct gw_effects *effects);
 
 /* start.c: 0, or -EINVAL with the sentence for the scheduler. */
-int gw_start_check(const Godwit__TaskStart *start, uint32_t bytes_max, char *ret_text, size_t size);
+int gw_start_check(const Godwit__TaskStart *start, const struct gw_agent_config *config,
+		   char *ret_text, size_t size);
 
 /* inventory.c */
 void gw_agent_ask_inventory(struct gw_agent *agent);

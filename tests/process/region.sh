@@ -5,6 +5,7 @@
 set -u
 godwit=$1 scheduler=$2 agent=$3 keeper=$4
 folder=$(mktemp -d)
+chmod 711 "$folder" # tasks of another user look for files in it
 failures=0
 pids=()
 
@@ -132,6 +133,7 @@ expect 0 'to stderr' "$godwit" run -- sh -c 'echo to stderr >&2'
 expect 3 'exit 3' "$godwit" run -- sh -c 'exit 3'
 expect 137 'signal 9' "$godwit" run -- sh -c 'kill -9 $$'
 expect 5 'exit 5' "$godwit" run -n 3 --cpu 0.1 -- sh -c 'exit $((GODWIT_TASK_INDEX == 1 ? 5 : 0))'
+[ "$("$godwit" run -- id -un)" = "$([ "$(id -u)" = 0 ] && echo nobody || id -un)" ] || fail "the user of a task"
 expect 1 'no-such-program' "$godwit" run -- /no-such-program
 "$godwit" run -n 3 --cpu 0.1 -- sh -c 'echo a; echo b' >"$folder/out" 2>&1 || fail "run -n 3"
 is "[0] a [0] b [1] a [1] b [2] a [2] b " "$(sort "$folder/out" | tr '\n' ' ')" "labelled lines"

@@ -18,6 +18,8 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 BUILD = pathlib.Path(os.environ.get("GODWIT_BUILD", ROOT / "build"))
 SCHEDULER = BUILD / "scheduler/godwit-scheduler"
 AGENT = BUILD / "agent/godwit-agent"
+# Tasks of the tests write into the test's own folder.
+TASK_USER = ("--task-user", "root", "--task-users", "root") if os.geteuid() == 0 else ()
 KEEPER = BUILD / "agent/keeper/godwit-keeper"
 CTL = BUILD / "scheduler/ctl/godwit"
 
@@ -125,7 +127,7 @@ class Region:
 
     def start_agent(self, name, options=()):
         return self.spawn(f"agent-{name}", AGENT, "run", "--state", self.folder / name,
-                          "--data-address", "127.0.0.1", "--keeper", KEEPER, *options)
+                          "--data-address", "127.0.0.1", "--keeper", KEEPER, *TASK_USER, *options)
 
     def wait_up(self, name):
         wait_for(f"{name} to be up", lambda: any(

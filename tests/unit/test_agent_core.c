@@ -2,6 +2,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -293,6 +294,74 @@ static void refuses_starts(void **state)
 	assert_int_equal(gw_agent_counts(f->node).attempts, 1);
 }
 
+static void see_user(void *context, const struct gw_effect *effect, const Godwit__Body *body)
+{
+	char *user = context;
+	const ProtobufCMessageDescriptor *kind = &godwit__task_start__descriptor;
+	struct gw_arena arena;
+	const Godwit__TaskStart *start;
+
+	(void)body;
+	if (effect->kind != GW_EFFECT_SPAWN)
+		return;
+	gw_arena_init(&arena, 1u << 20);
+	start = (const Godwit__TaskStart *)gw_wire_decode(kind, &arena, effect->spawn.bytes,
+							  effect->spawn.size);
+	assert_non_null(start);
+	(void)snprintf(user, 16, "%s", start->user);
+	gw_arena_deinit(&arena);
+}
+
+static void start_as(struct fixture *f, uint64_t job, const char *name)
+{
+	char user[16];
+	Godwit__Body body = GODWIT__BODY__INIT;
+	Godwit__TaskStart start = GODWIT__TASK_START__INIT;
+	char program[] = "true";
+	char *arguments[] = {program};
+	struct gw_attempt_id attempt = id(job);
+	Godwit__AttemptRef ref;
+
+	(void)snprintf(user, sizeof(user), "%s", name);
+	gw_wire_attempt(&attempt, &ref);
+	start.attempt = &ref;
+	start.arguments = arguments;
+	start.n_arguments = 1;
+	start.user = user;
+	body.kind_case = GODWIT__BODY__KIND_TASK_START;
+	body.task_start = &start;
+	fixture_message(f, &body);
+}
+
+/* Which users tasks get is the node's to say: one of its own, and those that it lists. */
+static void runs_tasks_as_allowed_users(void **state)
+{
+	struct fixture *f = *state;
+	char ada[] = "ada";
+	char nobody[] = "nobody";
+	char *users[] = {ada};
+	char seen[16] = "";
+
+	f->config.task_user = nobody;
+	f->config.task_users = users;
+	f->config.task_user_count = 1;
+	fixture_restart(f);
+	f->see = see_user;
+	f->context = seen;
+	fixture_begin(f);
+	fixture_up(f, false);
+	start_as(f, 1, "");
+	assert_string_equal(seen, "nobody");
+	start_as(f, 2, "ada");
+	assert_string_equal(seen, "ada");
+	start_as(f, 3, "nobody");
+	assert_string_equal(seen, "nobody");
+	start_as(f, 4, "root");
+	fixture_expect(f, "heartbeat 1\nSPAWN 1/0/1\nSPAWN 2/0/1\nSPAWN 3/0/1\n"
+			  "status 4/0/1 FAILED_TO_START (this node lets no task run as user "
+			  "\"root\")\n");
+}
+
 static void refuses_past_its_limit(void **state)
 {
 	struct fixture *f = *state;
@@ -538,6 +607,7 @@ int main(void)
 		TEST(lease_is_renewed_from_the_sending),
 		TEST(adopted_lease_goes_on),
 		TEST(refuses_starts),
+		TEST(runs_tasks_as_allowed_users),
 		TEST(refuses_past_its_limit),
 		TEST(refuses_old_terms_and_strangers),
 		TEST(reads_logs),

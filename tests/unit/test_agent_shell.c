@@ -173,6 +173,33 @@ static void wrong_options_are_refused(void **state)
 	}
 }
 
+static void root_is_said_twice(void **state)
+{
+	struct gw_agent_options options = {.state.value = "/s"};
+	struct gw_agent_settings settings;
+	struct gw_parse_error error;
+
+	(void)state;
+	assert_int_equal(read_options(&options, &settings, &error), 0);
+	if (geteuid() == 0)
+		assert_string_equal(settings.task_user, "nobody");
+	else
+		assert_null(settings.task_user);
+	options.task_user.value = "root";
+	assert_int_equal(read_options(&options, &settings, &error), -EINVAL);
+	assert_non_null(strstr(error.text, "which is root"));
+	options.task_users.value = "daemon,root";
+	assert_int_equal(read_options(&options, &settings, &error), 0);
+	assert_string_equal(settings.task_user, "root");
+	assert_int_equal(settings.task_user_count, 2);
+	options.task_users.value = "daemon,,root";
+	assert_int_equal(read_options(&options, &settings, &error), -EINVAL);
+	options.task_users.value = NULL;
+	options.task_user.value = "no such user";
+	assert_int_equal(read_options(&options, &settings, &error), -EINVAL);
+	assert_non_null(strstr(error.text, "expected a user of this host"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -180,6 +207,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(damaged_memory_is_refused, make_folder,
 						remove_folder),
 		cmocka_unit_test(options_become_settings),
+		cmocka_unit_test(root_is_said_twice),
 		cmocka_unit_test_setup_teardown(file_and_line_merge, make_folder, remove_folder),
 		cmocka_unit_test(wrong_options_are_refused),
 	};
