@@ -25,7 +25,7 @@ struct gw_agent_config gw_agent_config_default(void)
 		.lease_us = 24ull * 3600 * GW_US_PER_S,
 		.attempts_max = 4096,
 		.reads_max = 48,
-		.start_bytes_max = 120u << 10,
+		.start_bytes_max = GW_START_BYTES_MAX,
 	};
 }
 

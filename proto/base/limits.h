@@ -18,9 +18,13 @@
 #define GW_SITES_MAX 2000u  /* sites of one scheduler */
 #define GW_JOBS_MAX 200000u /* jobs kept, ended ones included */
 #define GW_TASKS_PER_JOB_MAX 100000u
-#define GW_TASKS_MAX 1000000u              /* tasks kept by one scheduler */
-#define GW_ARGS_MAX 256u                   /* argv entries of a task */
-#define GW_ENV_MAX 256u                    /* environment entries of a task */
+#define GW_TASKS_MAX 1000000u /* tasks kept by one scheduler */
+#define GW_ARGS_MAX 256u      /* argv entries of a task */
+#define GW_ENV_MAX 256u       /* environment entries of a task, of them: */
+#define GW_ENV_OWN_MAX 16u    /* the scheduler's own */
+#define GW_ENV_JOB_MAX (GW_ENV_MAX - GW_ENV_OWN_MAX)
+#define GW_PATH_BYTES_MAX 4095u            /* Linux PATH_MAX without the NUL */
+#define GW_START_BYTES_MAX (120u << 10)    /* an encoded TaskStart: what a keeper takes */
 #define GW_SPEC_BYTES_MAX (256u << 10)     /* a job spec, as text and as message */
 #define GW_LOG_CHUNK_BYTES_MAX (64u << 10) /* one answer to a log read */
 

@@ -17,6 +17,10 @@
 #define GRACE_US_MAX (3600 * GW_US_PER_S)
 #define LOSS_BUDGET_PPM_DEFAULT 50000u
 #define MODEL_COUNT_MAX 1000000u
+/* What a start holds beside parts of the spec: ids and times, names of node and site, and three
+ * times its devices, of less than 800 bytes. In a gang also every peer's "[address]:port,". */
+#define START_OWN_BYTES_MAX 4096u
+#define PEER_BYTES_MAX (GW_NAME_BYTES_MAX + sizeof("[]:65535,") - 1)
 
 static bool name_valid(const char *name)
 {
@@ -67,9 +71,9 @@ static const char *check_command(struct scheduler *s, const Godwit__JobSpec *spe
 	if (spec->n_arguments > GW_ARGS_MAX)
 		return out_text(s, "the command has %zu arguments, and at most %u are taken",
 				spec->n_arguments, GW_ARGS_MAX);
-	if (spec->n_environment > GW_ENV_MAX)
+	if (spec->n_environment > GW_ENV_JOB_MAX)
 		return out_text(s, "the environment has %zu entries, and at most %u are taken",
-				spec->n_environment, GW_ENV_MAX);
+				spec->n_environment, GW_ENV_JOB_MAX);
 	for (size_t i = 0; i < spec->n_environment; i++) {
 		const char *entry = spec->environment[i];
 
@@ -82,6 +86,37 @@ static const char *check_command(struct scheduler *s, const Godwit__JobSpec *spe
 	if (gw_wire_size(&spec->base) > GW_SPEC_BYTES_MAX)
 		return out_text(s, "the job spec has %zu bytes, and at most %u are taken",
 				gw_wire_size(&spec->base), GW_SPEC_BYTES_MAX);
+	return NULL;
+}
+
+/* What a node would refuse to start must not wait for a place. */
+static const char *check_start(struct scheduler *s, const Godwit__JobSpec *spec)
+{
+	Godwit__TaskStart start = GODWIT__TASK_START__INIT;
+	size_t size;
+
+	if (strlen(spec->working_directory) > GW_PATH_BYTES_MAX)
+		return out_text(s, "the working directory's path has more than %u bytes",
+				GW_PATH_BYTES_MAX);
+	if (spec->working_directory[0] != '\0' && spec->working_directory[0] != '/')
+		return "the working directory is not an absolute path";
+	if (strlen(spec->user) > GW_NAME_BYTES_MAX)
+		return out_text(s, "the user's name has more than %u bytes", GW_NAME_BYTES_MAX);
+	start.n_arguments = spec->n_arguments;
+	start.arguments = spec->arguments;
+	start.n_environment = spec->n_environment;
+	start.environment = spec->environment;
+	start.working_directory = spec->working_directory;
+	start.user = spec->user;
+	start.resources = spec->resources;
+	size = gw_wire_size(&start.base) + START_OWN_BYTES_MAX;
+	if (spec->kind == GODWIT__JOB_KIND__JOB_SERVE)
+		size += (size_t)spec->task_count * PEER_BYTES_MAX;
+	if (size > GW_START_BYTES_MAX)
+		return out_text(s,
+				"command and environment, with what the scheduler adds, may take "
+				"%zu bytes, and a node takes at most %u; put the rest in a file",
+				size, GW_START_BYTES_MAX);
 	return NULL;
 }
 
@@ -240,6 +275,8 @@ const char *admit_check(struct scheduler *s, const Godwit__JobSpec *spec)
 	error = check_shape(s, spec);
 	if (!error)
 		error = check_command(s, spec);
+	if (!error)
+		error = check_start(s, spec);
 	if (!error)
 		error = check_need(s, spec->resources);
 	if (!error)

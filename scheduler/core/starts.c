@@ -7,8 +7,6 @@
 #include "proto/base/check.h"
 #include "scheduler/core/state.h"
 
-#define OWN_ENV_MAX 8u
-
 /* Where the task listens, in the form that separates an IPv6 address from its port. */
 static int print_address(struct gw_buf *text, const struct task *task)
 {
@@ -44,7 +42,7 @@ static char **environment(struct scheduler *s, const struct task *task, const Go
 {
 	const struct job *job = task->job;
 	char **list =
-		gw_arena_alloc(&s->arena, (spec->n_environment + OWN_ENV_MAX) * sizeof(*list));
+		gw_arena_alloc(&s->arena, (spec->n_environment + GW_ENV_OWN_MAX) * sizeof(*list));
 	size_t n = spec->n_environment;
 	char id[GW_ID_TEXT_BYTES];
 

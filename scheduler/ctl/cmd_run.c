@@ -53,7 +53,7 @@ static const struct gw_option option[] = {
 		   AT(env),
 		   .item = &pair_item,
 		   .item_bytes = sizeof(char *),
-		   .max = GW_ENV_MAX,
+		   .max = GW_ENV_JOB_MAX,
 		   .help = "environment variable"},
 	 .letter = 'e',
 	 .argument = "NAME=VALUE"},

@@ -130,7 +130,7 @@ const struct gw_schema gw_spec_fields[] = {
 	 .type = GW_SCHEMA_PAIRS,
 	 AT(env),
 	 MARK(env_mark),
-	 .max = GW_ENV_MAX,
+	 .max = GW_ENV_JOB_MAX,
 	 .help = "environment variables"},
 	{.key = "directory", AT(directory), MARK(directory_mark), GW_SPEC_DIRECTORY},
 	{.key = "user", AT(user), MARK(user_mark), GW_SPEC_USER},

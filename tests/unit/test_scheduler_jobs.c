@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "proto/base/check.h"
+#include "proto/base/limits.h"
 #include "scheduler/core/check.h"
 #include "tests/unit/test_scheduler_fixture.h"
 
@@ -495,6 +496,50 @@ static void dry_run_and_explain(void **state)
 	world_free(w);
 }
 
+/* Whether the scheduler takes a job whose command has so many bytes. */
+static bool takes(struct world *w, Godwit__JobKind kind, uint32_t count, uint32_t bytes)
+{
+	static char argument[GW_START_BYTES_MAX + 1];
+	struct spec spec;
+	const char *refusal;
+
+	memset(argument, 'x', bytes);
+	argument[bytes] = '\0';
+	spec_init(&spec, kind, count);
+	spec.arguments[1] = argument;
+	spec.spec.n_arguments = 2;
+	refusal = world_refusal(w, &spec.spec);
+	if (refusal)
+		assert_non_null(strstr(refusal, "put the rest in a file"));
+	return !refusal;
+}
+
+/* The largest start that is admitted is one that a node takes; for a gang its peers count too. */
+static void what_is_admitted_can_be_started(void **state)
+{
+	const Godwit__JobKind kinds[] = {TASK, SERVE};
+	const uint32_t counts[] = {1, 4};
+
+	(void)state;
+	for (uint32_t i = 0; i < 2; i++) {
+		struct world *w = world_new(64);
+		uint32_t bytes = GW_START_BYTES_MAX;
+		const Godwit__Body *body;
+
+		(void)world_add(w, "east");
+		while (!takes(w, kinds[i], counts[i], bytes))
+			bytes -= 256;
+		assert_true(bytes > GW_START_BYTES_MAX - 8192);
+		body = world_take(w, 0, GODWIT__BODY__KIND_TASK_START);
+		assert_non_null(body);
+		assert_int_equal(strlen(body->task_start->arguments[1]), bytes);
+		assert_true(gw_wire_size(&body->task_start->base) <= GW_START_BYTES_MAX);
+		assert_true(body->task_start->n_environment <= GW_ENV_OWN_MAX);
+		assert_false(takes(w, SERVE, 1024, bytes));
+		world_free(w);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -513,6 +558,7 @@ int main(void)
 		cmocka_unit_test(a_stale_plan_is_not_obeyed),
 		cmocka_unit_test(a_small_list_loses_nothing),
 		cmocka_unit_test(dry_run_and_explain),
+		cmocka_unit_test(what_is_admitted_can_be_started),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -38,6 +38,8 @@ enum wrong {
 	LONG_PIPELINE,
 	NO_PROGRAM,
 	MANY_ARGUMENTS,
+	MANY_VARIABLES,
+	NO_PATH,
 	BAD_ENVIRONMENT,
 	OWN_ENVIRONMENT,
 	HUGE_MEMORY,
@@ -121,6 +123,13 @@ static void make_wrong_command(struct spec *spec, int wrong)
 	case MANY_ARGUMENTS:
 		s->n_arguments = GW_ARRAY_COUNT(arguments);
 		s->arguments = arguments;
+		break;
+	case MANY_VARIABLES:
+		s->n_environment = GW_ENV_JOB_MAX + 1;
+		s->environment = arguments;
+		break;
+	case NO_PATH:
+		s->working_directory = text("srv");
 		break;
 	case BAD_ENVIRONMENT:
 	case OWN_ENVIRONMENT:
@@ -236,6 +245,8 @@ static void each_absurd_spec_has_its_sentence(void **state)
 		[LONG_PIPELINE] = "at most 1024",
 		[NO_PROGRAM] = "no program",
 		[MANY_ARGUMENTS] = "257 arguments",
+		[MANY_VARIABLES] = "241 entries",
+		[NO_PATH] = "not an absolute path",
 		[BAD_ENVIRONMENT] = "NAME=value",
 		[OWN_ENVIRONMENT] = "scheduler's own",
 		[HUGE_MEMORY] = "largest node has 8.00 GiB",

@@ -32,8 +32,7 @@ static void test_task(void **state)
 		"priority: 1000\n"
 		"attempts: 3\n"
 		"lease: 1 min\n"
-		"replace_after: 30 s\n"
-		"allow_double: true\n"
+		"replace_after: 30 s\nallow_double: true\n"
 		"time_limit: 1 h\n"
 		"grace: 5 s\n"
 		"rtt_max: 10 ms\n";
