@@ -316,6 +316,10 @@ void gw_cgroup_make(const struct gw_cgroup *cgroup, const char *name,
 	for (unsigned i = 0; i < GW_CGROUP_CONTROLLERS; i++) {
 		int parent = cgroup->parents[i];
 
+		/* Without a quota a task stays out of v1's cpu hierarchy, whose groups have no
+		 * real-time budget: it could get no real-time priority there. */
+		if (cgroup->version == 1 && i == GW_CGROUP_CPU && !limits->cpu_milli)
+			continue;
 		/* A failure shows when the limit is set, or when the process is to enter. */
 		if (parent >= 0)
 			(void)mkdirat(parent, name, 0755);
@@ -341,6 +345,8 @@ bool gw_cgroup_enter(const struct gw_cgroup *cgroup, const char *name, pid_t pid
 			continue;
 		result = write_file(cgroup->parents[i], path, text);
 		entered = entered || !result;
+		if (result == -ENOENT && i == GW_CGROUP_CPU)
+			continue; /* no quota was asked for, or that it failed is noted */
 		if (result && i <= GW_CGROUP_PIDS) /* the others limit nothing */
 			gw_notes_add(notes, "%s: its group cannot be entered: %s",
 				     controller_names[i], strerrordesc_np(-result));
