@@ -60,6 +60,12 @@ static char **environment(struct scheduler *s, const struct task *task, const Go
 	list[n++] = out_text(s, "GODWIT_SITE=%s", task->node->site->name);
 	list[n++] = out_text(s, "GODWIT_NODE=%s", task->node->name);
 	list[n++] = out_text(s, "GODWIT_PORTS=%u %u", task->port, task->port_count);
+	if (task->devices) {
+		int length = (int)strlen(task->devices) - 1; /* without the last comma */
+
+		list[n++] = out_text(s, "GODWIT_DEVICES=%.*s", length, task->devices);
+		list[n++] = out_text(s, "CUDA_VISIBLE_DEVICES=%.*s", length, task->devices);
+	}
 	if (job->gang) {
 		list[n] = peers(s, job);
 		if (!list[n++])

@@ -213,7 +213,10 @@ static const char *const details[] = {
 	"MiB, GiB, TiB); a bare 0 needs none.",
 	"A task finds in its environment, besides \"env\", GODWIT_JOB, GODWIT_TASK_INDEX (from 0), "
 	"GODWIT_TASK_COUNT, GODWIT_ATTEMPT, GODWIT_SITE, GODWIT_NODE and GODWIT_PORTS (\"first "
-	"count\"); a stage of a serve job also GODWIT_PEERS, the \"[address]:port\" of every stage "
+	"count\"), with devices GODWIT_DEVICES and CUDA_VISIBLE_DEVICES (their identifiers, "
+	"separated "
+	"by commas); a stage of a serve job also GODWIT_PEERS, the \"[address]:port\" of every "
+	"stage "
 	"in "
 	"order, separated by commas.",
 	"\"godwit submit --check FILE\" reads a spec and says what is wrong in it, without a "

@@ -496,6 +496,59 @@ static void dry_run_and_explain(void **state)
 	world_free(w);
 }
 
+static bool has_variable(const Godwit__TaskStart *start, const char *variable)
+{
+	for (size_t i = 0; i < start->n_environment; i++) {
+		if (strcmp(start->environment[i], variable) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* A framework takes the devices that CUDA_VISIBLE_DEVICES names, whatever the job itself said. */
+static void a_task_learns_its_devices(void **state)
+{
+	static char type[] = "h100";
+	static char names[3][8] = {"GPU-a", "GPU-b", "GPU-c"};
+	static char own[] = "CUDA_VISIBLE_DEVICES=GPU-z";
+	char *environment[] = {own};
+	Godwit__Device devices[3];
+	Godwit__Device *list[] = {&devices[0], &devices[1], &devices[2]};
+	Godwit__Body body = GODWIT__BODY__INIT;
+	Godwit__NodeInfo info = GODWIT__NODE_INFO__INIT;
+	struct world *w = world_new(64);
+	const Godwit__TaskStart *start;
+	struct spec spec;
+
+	(void)state;
+	(void)world_add(w, "east");
+	for (uint32_t i = 0; i < 3; i++) {
+		godwit__device__init(list[i]);
+		devices[i].type = type;
+		devices[i].uuid = names[i];
+	}
+	info.cpu_count = 4;
+	info.memory_bytes = 8 * WORLD_GIB;
+	info.port_first = 9000;
+	info.port_count = 10;
+	info.n_devices = 3;
+	info.devices = list;
+	body.kind_case = GODWIT__BODY__KIND_NODE_INFO;
+	body.node_info = &info;
+	world_say(w, 0, &body);
+	spec_init(&spec, TASK, 1);
+	spec.resources.device_count = 2;
+	spec.spec.n_environment = 1;
+	spec.spec.environment = environment;
+	(void)world_submit(w, &spec);
+	start = world_take(w, 0, GODWIT__BODY__KIND_TASK_START)->task_start;
+	assert_int_equal(start->n_device_uuids, 2);
+	assert_true(has_variable(start, "GODWIT_DEVICES=GPU-a,GPU-b"));
+	assert_string_equal(start->environment[0], own); /* a later one wins */
+	assert_true(has_variable(start, "CUDA_VISIBLE_DEVICES=GPU-a,GPU-b"));
+	world_free(w);
+}
+
 /* Whether the scheduler takes a job whose command has so many bytes. */
 static bool takes(struct world *w, Godwit__JobKind kind, uint32_t count, uint32_t bytes)
 {
@@ -559,6 +612,7 @@ int main(void)
 		cmocka_unit_test(a_small_list_loses_nothing),
 		cmocka_unit_test(dry_run_and_explain),
 		cmocka_unit_test(what_is_admitted_can_be_started),
+		cmocka_unit_test(a_task_learns_its_devices),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
