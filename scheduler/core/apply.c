@@ -154,6 +154,11 @@ static int apply_placed(struct scheduler *s, const Godwit__TaskPlaced *record, i
 		job->prediction.tpot_us = record->prediction->tpot_us;
 		job->prediction.loss_ppm = record->prediction->loss_ppm;
 		job->prediction.rtt_us = record->prediction->rtt_us;
+		free(job->bottleneck);
+		job->bottleneck = strdup(record->prediction->bottleneck);
+		if (!job->bottleneck)
+			return -ENOMEM;
+		job->prediction.bottleneck = job->bottleneck;
 	}
 	job_settle(s, job, wall_us);
 	return 0;

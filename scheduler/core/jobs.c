@@ -140,6 +140,7 @@ void job_free(struct job *job)
 	}
 	free(job->tasks);
 	free(job->spec_bytes);
+	free(job->bottleneck);
 	free(job);
 }
 

@@ -187,6 +187,7 @@ struct job {
 	uint32_t failures; /* of a gang */
 	uint8_t state;     /* enum job_state */
 	struct gw_prediction prediction;
+	char *bottleneck;   /* the text that it points at */
 	struct task *tasks; /* [task_count] */
 	/* derived: hot parts of the spec */
 	uint32_t task_count;
