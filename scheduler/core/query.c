@@ -400,28 +400,38 @@ static void version(struct scheduler *s, uint64_t request)
 	out_reply(s, request, &body);
 }
 
-/* By id, or by the name of a node or of a user who has submitted. */
+/* Takes the id if the names match. True: and it may still speak, so no other is looked for. */
+static bool match_identity(const struct scheduler *s, const char *name, const char *text,
+			   struct gw_node_id id, struct gw_node_id *ret_id, bool *ret_found)
+{
+	if (strcmp(name, text) != 0)
+		return false;
+	*ret_id = id;
+	*ret_found = true;
+	return !gw_table_find(&s->revoked, &id);
+}
+
+/* By id, or by the name of a node or of a user who has submitted. A name may have been given again
+ * after its first holder was revoked: it means the one who is not. */
 static bool find_identity(const struct scheduler *s, const char *text, struct gw_node_id *ret_id)
 {
+	bool found = false;
+
 	if (gw_id_parse_hex(text, &ret_id->id))
 		return true;
 	for (uint32_t i = 0; i < s->nodes.count; i++) {
 		const struct node *node = s->nodes.entries[i];
 
-		if (strcmp(node->name, text) == 0) {
-			*ret_id = node->id;
+		if (match_identity(s, node->name, text, node->id, ret_id, &found))
 			return true;
-		}
 	}
 	for (uint32_t i = 0; i < s->jobs.count; i++) {
 		const struct job *job = s->jobs.entries[i];
 
-		if (strcmp(job->owner_name, text) == 0) {
-			*ret_id = job->owner;
+		if (match_identity(s, job->owner_name, text, job->owner, ret_id, &found))
 			return true;
-		}
 	}
-	return false;
+	return found;
 }
 
 static void commit_revoked(struct scheduler *s, const struct gw_peer *user,

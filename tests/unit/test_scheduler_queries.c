@@ -395,6 +395,16 @@ static void a_revoked_node_is_out_at_once(void **state)
 	world_up(w, 0, false);
 	assert_int_equal(w->revoked_count, 3);
 	assert_null(world_take(w, 0, GODWIT__BODY__KIND_INVENTORY_REQUEST));
+
+	/* The name came back with another key: it is this one that is meant now. */
+	(void)strcpy(w->nodes[world_know(w, "east")].name, "n0");
+	world_up(w, 2, false);
+	answer = world_ask(w, &chief, &body);
+	assert_string_equal(answer->revoke_reply->error, "");
+	assert_memory_equal(answer->revoke_reply->node_id.data, w->nodes[2].peer.node.id.bytes,
+			    GW_ID_BYTES);
+	answer = world_ask(w, &chief, &body);
+	assert_non_null(strstr(answer->revoke_reply->error, "already"));
 	world_free(w);
 }
 
@@ -480,8 +490,10 @@ static void a_pipeline_across_sites(void **state)
 	assert_int_equal(world_job(w, job)->prediction->rtt_us, 2400);
 	assert_true(world_job(w, job)->prediction->loss_ppm > 56000);
 	assert_true(world_job(w, job)->prediction->loss_ppm < 57000);
+	assert_string_not_equal(world_job(w, job)->prediction->bottleneck, "");
 	world_restart(w);
 	assert_int_equal(world_job(w, job)->prediction->rtt_us, 2400);
+	assert_string_not_equal(world_job(w, job)->prediction->bottleneck, "");
 	world_free(w);
 }
 
