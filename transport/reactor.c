@@ -23,7 +23,8 @@
 
 struct gw_reactor {
 	int epoll_fd;
-	bool stopped;
+	bool running; /* gw_reactor_run is */
+	bool stopped; /* it is to end */
 	struct gw_clock clock;
 	struct gw_heap timers;
 	uint64_t timer_order; /* equal times fire in the order in which they were set */
@@ -294,13 +295,15 @@ int gw_reactor_run(struct gw_reactor *reactor)
 {
 	int error = 0;
 
-	reactor->stopped = false;
+	reactor->running = true;
 	while (!reactor->stopped && error == 0)
 		error = gw_reactor_turn(reactor, GW_NEVER_US);
+	reactor->running = false;
+	reactor->stopped = false; /* turns that follow sleep as any other */
 	return error;
 }
 
 void gw_reactor_stop(struct gw_reactor *reactor)
 {
-	reactor->stopped = true;
+	reactor->stopped = reactor->running;
 }

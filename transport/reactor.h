@@ -79,6 +79,7 @@ int gw_reactor_run(struct gw_reactor *reactor);
 /* One turn; it sleeps, at most until `until_us`, only when there was nothing to do (what blocks
  * drives a reactor of its own with this). */
 int gw_reactor_turn(struct gw_reactor *reactor, uint64_t until_us);
+/* Ends gw_reactor_run; nothing when it does not run. */
 void gw_reactor_stop(struct gw_reactor *reactor);
 
 #endif

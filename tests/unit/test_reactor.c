@@ -188,12 +188,18 @@ static void signals_are_calls(void **state)
 {
 	static const int numbers[] = {SIGUSR1};
 	uint32_t count = 0;
+	uint64_t until_us;
 
 	(void)state;
 	assert_int_equal(gw_reactor_signals(reactor, numbers, 1, signal_received, &count), 0);
 	assert_int_equal(raise(SIGUSR1), 0);
 	assert_int_equal(gw_reactor_run(reactor), 0);
 	assert_int_equal(count, 1);
+	/* Stopped twice, turns still sleep: what a daemon has to say last must not burn a core. */
+	gw_reactor_stop(reactor);
+	until_us = gw_clock_mono_us() + 10 * GW_US_PER_MS;
+	assert_int_equal(gw_reactor_turn(reactor, until_us), 0);
+	assert_true(gw_clock_mono_us() >= until_us);
 }
 
 struct results {
