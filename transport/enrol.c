@@ -109,6 +109,7 @@ static const char *check_request(const Godwit__JoinRequest *request, const char 
 {
 	char key_text[2 * GW_KEY_BYTES + 1];
 	uint8_t proof[GW_JOIN_PROOF_BYTES];
+	bool proven;
 
 	if (request->token.len != GW_TOKEN_BYTES || request->signing_key.len != GW_KEY_BYTES ||
 	    request->exchange_key.len != GW_KEY_BYTES || request->proof.len != GW_SIGNATURE_BYTES)
@@ -118,10 +119,10 @@ static const char *check_request(const Godwit__JoinRequest *request, const char 
 		return "the exchange key is not the one that this connection was made with";
 	gw_join_proof_bytes(request->token.data, request->signing_key.data,
 			    request->exchange_key.data, proof);
-	if (!gw_sign_verify(GW_JOIN_DOMAIN, proof, sizeof(proof), request->signing_key.data,
-			    request->proof.data))
-		return "the proof is not by the signing key";
-	return NULL;
+	proven = gw_sign_verify(GW_JOIN_DOMAIN, proof, sizeof(proof), request->signing_key.data,
+				request->proof.data);
+	sodium_memzero(proof, sizeof(proof)); /* it holds the token */
+	return proven ? NULL : "the proof is not by the signing key";
 }
 
 /* The certificate's content; -EACCES with a sentence when the name will not do. */

@@ -7,6 +7,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include <sodium.h>
+
 #include "proto/base/check.h"
 #include "proto/base/limits.h"
 #include "transport/clock.h"
@@ -82,6 +84,10 @@ static void send_request(void *context)
 	gw_wire_encode(&envelope.base, message);
 	/* Without a connection it is sent when there is one. */
 	(void)gw_zsock_send(join->zsock, NULL, message, gw_wire_size(&envelope.base));
+	/* Each holds the token. */
+	sodium_memzero(proof, sizeof(proof));
+	sodium_memzero(bytes, sizeof(bytes));
+	sodium_memzero(message, sizeof(message));
 }
 
 static void finish(struct join *join, int error)

@@ -233,6 +233,7 @@ int gw_ticket_load(const char *path, struct gw_ticket *ret_ticket, struct gw_fau
 	sodium_memzero(file, sizeof(file));
 	if (error == 0)
 		*ret_ticket = ticket;
+	sodium_memzero(&ticket, sizeof(ticket));
 	return error;
 }
 
