@@ -19,7 +19,7 @@
 #include <sys/random.h>
 #include <sys/stat.h>
 
-#include <zmq.h>
+#include <sodium.h>
 
 #include "proto/base/check.h"
 #include "proto/cert.h"
@@ -33,6 +33,7 @@
 #include "transport/identity.h"
 #include "transport/reactor.h"
 #include "transport/zap.h"
+#include "transport/zsock.h"
 
 #define EPOCH_FILE "epoch"
 #define STOP_US (GW_US_PER_S / 2) /* for the last words to go out */
@@ -236,9 +237,10 @@ static int make_ticket(const struct token_options *options, struct gw_fault *fau
 	ticket.region.state_endpoint[0] = '\0';
 	ticket.region.heartbeat_endpoint[0] = '\0';
 	r = gw_token_create(options->common.state, &grant, ticket.token, fault);
-	if (r != 0)
-		return r;
-	return gw_ticket_save(options->ticket, &ticket, fault);
+	if (r == 0)
+		r = gw_ticket_save(options->ticket, &ticket, fault);
+	sodium_memzero(&ticket, sizeof(ticket));
+	return r;
 }
 
 static int run_token(const struct gw_command *command, void *options, int operand_count,
@@ -397,12 +399,11 @@ static int make_daemon(struct daemon *daemon, const struct run_options *options,
 	if (r == 0)
 		r = gw_reactor_signals(daemon->reactor, signals, GW_ARRAY_COUNT(signals),
 				       stop_signal, daemon);
-	daemon->zmq = zmq_ctx_new(); /* after the signals: its threads inherit their mask */
+	daemon->zmq = gw_zmq_new(); /* after the signals: its threads inherit their mask */
 	if (r != 0 || !daemon->zmq) {
 		gw_fault_set(fault, "cannot begin: %s", strerror(r ? -r : errno));
 		return r ? r : -ENOMEM;
 	}
-	(void)zmq_ctx_set(daemon->zmq, ZMQ_MAX_SOCKETS, 65536); /* it may only be too few */
 	r = make_core(daemon, options, epoch, fault);
 	if (r == 0)
 		r = gw_zap_new(daemon->reactor, daemon->zmq, daemon->identities, &daemon->zap,
@@ -416,8 +417,7 @@ static void free_daemon(struct daemon *daemon)
 	gw_host_free(daemon->host);
 	gw_node_free(daemon->core);
 	gw_zap_free(daemon->zap);
-	if (daemon->zmq)
-		(void)zmq_ctx_term(daemon->zmq); /* all sockets are closed: it cannot block */
+	gw_zmq_free(daemon->zmq);
 	gw_reactor_free(daemon->reactor);
 	gw_identities_free(daemon->identities);
 	gw_keys_free(daemon->keys);
