@@ -712,11 +712,6 @@ uint32_t gw_link_protocol(const struct gw_link *link)
 	return link->protocol;
 }
 
-struct gw_node_id gw_link_peer(const struct gw_link *link)
-{
-	return link->options.peer;
-}
-
 size_t gw_link_queued_bytes(const struct gw_link *link)
 {
 	return link->queued_bytes;

@@ -122,7 +122,6 @@ enum gw_link_result gw_link_receive_heartbeat(struct gw_link *link, const struct
 bool gw_link_is_open(const struct gw_link *link);
 /* Version agreed on; 0: no session yet. */
 uint32_t gw_link_protocol(const struct gw_link *link);
-struct gw_node_id gw_link_peer(const struct gw_link *link);
 size_t gw_link_queued_bytes(const struct gw_link *link);
 const struct gw_link_counts *gw_link_counts(const struct gw_link *link);
 
