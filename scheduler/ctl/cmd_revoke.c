@@ -16,7 +16,7 @@ static const struct gw_option option[] = {
 		   .offset = offsetof(struct revoke_options, reason),
 		   .max = 200,
 		   .fallback = "revoked by an operator",
-		   .help = "what the revoked one is told"},
+		   .help = "why, for the scheduler's record"},
 	 .argument = "TEXT"},
 	{.value = {.key = NULL}},
 };
