@@ -237,6 +237,7 @@ static void take_exited(struct gw_tasks *tasks, const struct gw_keeper_event *to
 	event.exited.state = task->state;
 	event.exited.exit_code = task->exit_code;
 	event.exited.signal = task->signal;
+	event.exited.error = told->error;
 	event.exited.usage = task->usage;
 	feed(tasks, &event);
 }

@@ -96,6 +96,7 @@ struct gw_event {
 			enum _Godwit__AttemptState state; /* EXITED, LOST or TOMBSTONE */
 			uint32_t exit_code;
 			uint32_t signal;
+			const char *error; /* what the keeper remarks on the end; NULL: nothing */
 			const Godwit__Usage *usage;
 		} exited;
 

@@ -235,13 +235,14 @@ static enum gw_run_input exit_input(Godwit__AttemptState state)
 	return GW_RUN_KEEPER_EXITED;
 }
 
-static void take_exited(struct gw_agent *agent, const struct gw_event *event)
+static int take_exited(struct gw_agent *agent, const struct gw_event *event)
 {
 	struct gw_run *run = run_of(agent, event->exited.attempt);
 	enum gw_run_input input = exit_input(event->exited.state);
+	int r = 0;
 
 	if (!run)
-		return;
+		return 0;
 	/* Told again after a reconnect: the first word stands. */
 	if (!gw_run_ended(run->state) || run->state == GW_RUN_TOMBSTONE) {
 		run->exit_code = event->exited.exit_code;
@@ -249,9 +250,11 @@ static void take_exited(struct gw_agent *agent, const struct gw_event *event)
 		run->has_usage = event->exited.usage != NULL;
 		if (run->has_usage)
 			run->usage = *event->exited.usage;
+		r = gw_run_set_error(run, event->exited.error);
 	}
 	(void)gw_runs_take(&agent->runs, run, input);
 	agent->lease_check_us = 0; /* the shortest lease alive may be another now */
+	return r;
 }
 
 static void take_stop(struct gw_agent *agent)
@@ -276,8 +279,7 @@ static int take(struct gw_agent *agent, const struct gw_event *event, struct gw_
 	case GW_EVENT_SPAWNED:
 		return take_spawned(agent, event);
 	case GW_EVENT_EXITED:
-		take_exited(agent, event);
-		return 0;
+		return take_exited(agent, event);
 	case GW_EVENT_OUTPUT:
 		gw_agent_take_output(agent, event, effects);
 		return 0;

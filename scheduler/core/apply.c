@@ -255,7 +255,8 @@ static int apply_changed(struct scheduler *s, const Godwit__TaskChanged *changed
 		if (!task_held(task) && task->state != TASK_WAITING)
 			return -EPROTO;
 		result = note_end(task, changed);
-		if (changed->exit_code == 0 && changed->signal == 0 && !task->error)
+		if (changed->exit_code == 0 && changed->signal == 0 &&
+		    (!task->error || changed->remark))
 			task_set_state(s, task, TASK_SUCCEEDED);
 		else
 			attempt_failed(s, task, false);
@@ -392,6 +393,9 @@ void apply_task_changed(struct scheduler *s, struct task *task, Godwit__TaskChan
 	if (status) {
 		changed.exit_code = status->exit_code;
 		changed.signal = status->signal;
+		/* Not where the scheduler has an error of its own to tell. */
+		changed.remark = status->state == GODWIT__ATTEMPT_STATE__ATTEMPT_EXITED &&
+				 error == status->error;
 	}
 	if (status && status->usage) {
 		usage = *status->usage;

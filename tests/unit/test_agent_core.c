@@ -77,6 +77,7 @@ static void runs_a_task(void **state)
 static void kill_leaves_a_tombstone(void **state)
 {
 	struct fixture *f = *state;
+	struct gw_event end = {.kind = GW_EVENT_EXITED};
 
 	fixture_up(f, false);
 	fixture_expect(f, "heartbeat 1\n");
@@ -89,8 +90,11 @@ static void kill_leaves_a_tombstone(void **state)
 	fixture_expect(f, "SPAWN 2/0/1\nKILL 2/0/1\n");
 	fixture_spawned(f, id(2), NULL);
 	fixture_expect(f, "status 2/0/1 RUNNING\n");
-	fixture_exited(f, id(2), EXITED, 0);
-	fixture_expect(f, "status 2/0/1 EXITED\n");
+	end.exited.attempt = id(2);
+	end.exited.state = EXITED;
+	end.exited.error = "output 1 is lost: No space left on device";
+	fixture_step(f, end);
+	fixture_expect(f, "status 2/0/1 EXITED (output 1 is lost: No space left on device)\n");
 	fixture_forget(f, id(9)); /* unknown here: the keeper may have it */
 	fixture_expect(f, "FORGET 9/0/1\n");
 }

@@ -127,6 +127,35 @@ static void an_array_fills_what_is_free(void **state)
 	world_free(w);
 }
 
+/* What a keeper remarks on an end is shown, and fails nothing. */
+static void a_remark_is_no_failure(void **state)
+{
+	struct world *w = world_new(64);
+	Godwit__Body body = GODWIT__BODY__INIT;
+	Godwit__TaskStatus status = GODWIT__TASK_STATUS__INIT;
+	char remark[] = "output 1 is lost: No space left on device";
+	struct gw_attempt_id attempt;
+	Godwit__AttemptRef ref;
+	struct spec spec;
+	struct gw_job_id job;
+
+	(void)state;
+	(void)world_add(w, "east");
+	spec_init(&spec, TASK, 1);
+	job = world_submit(w, &spec);
+	attempt = world_started(w, 0);
+	gw_wire_attempt(&attempt, &ref);
+	status.attempt = &ref;
+	status.state = EXITED;
+	status.error = remark;
+	body.kind_case = GODWIT__BODY__KIND_TASK_STATUS;
+	body.task_status = &status;
+	world_say(w, 0, &body);
+	assert_string_equal(world_job(w, job)->state, "succeeded");
+	assert_string_equal(world_job(w, job)->tasks[0]->error, remark);
+	world_free(w);
+}
+
 static void failures_are_tried_again(void **state)
 {
 	static const struct {
@@ -599,6 +628,7 @@ int main(void)
 		cmocka_unit_test(runs_to_its_end),
 		cmocka_unit_test(a_task_learns_who_it_is),
 		cmocka_unit_test(an_array_fills_what_is_free),
+		cmocka_unit_test(a_remark_is_no_failure),
 		cmocka_unit_test(failures_are_tried_again),
 		cmocka_unit_test(a_running_job_is_cancelled),
 		cmocka_unit_test(only_its_tenant_sees_a_job),
