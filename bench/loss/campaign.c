@@ -179,6 +179,7 @@ int gw_campaign_open(struct gw_campaign *campaign)
 	if (r < 0)
 		return r;
 	read_accelerator(campaign);
+	campaign->limit_mbps = gw_wanlink_limit_mbps();
 	campaign->host = gw_host_describe();
 	return 0;
 }

@@ -108,6 +108,7 @@ struct gw_outcome {
 	double metrics[GW_METRIC_COUNT]; /* NAN: not of this kind */
 	double stage_s;                  /* measured */
 	double rtt_idle_s;
+	double rtt_bulk_s; /* idle too, by probes of a micro-batch's weight */
 	double rtt_load_s;
 	double carry_s;       /* what a micro-batch's weight adds to the loop's delay */
 	double stages_cpu_us; /* per token, the stages' own count */
@@ -116,6 +117,9 @@ struct gw_outcome {
 	uint64_t overruns;
 	uint64_t frames;
 	uint64_t retransmits;
+	double stages_per_core; /* the most */
+	bool no_fifo;           /* some stage without real-time priority */
+	bool unpinned;          /* some stage without a core of its own choice */
 	bool is_void;
 };
 
@@ -171,8 +175,10 @@ struct gw_campaign {
 	uint32_t cell_count;
 	json_t *host;
 	json_t *pilot;
-	json_t *group_sweep;  /* m beside theory */
-	json_t *other_blocks; /* raw blocks of no cell: ageing, speed, the sweep of m */
+	uint32_t pairs_needed; /* by the pilot; may be more than a cell can have */
+	double limit_mbps;     /* up to which the emulator proved itself here; NAN: it did not */
+	json_t *group_sweep;   /* m beside theory */
+	json_t *other_blocks;  /* raw blocks of no cell: ageing, speed, the sweep of m */
 	double planned_s;
 	double began_s;
 	const volatile bool *interrupted;
@@ -197,6 +203,8 @@ double gw_campaign_now_s(void);
 
 /* wanlink.c: the one place that speaks to the link emulator. */
 int gw_wanlink_set_rtt(struct gw_campaign *campaign, double rtt_ms);
+/* The rate that the emulator's self-test proved on this host, Mb/s; NAN: it was not run. */
+double gw_wanlink_limit_mbps(void);
 /* Forgets the counters. */
 void gw_wanlink_reset(struct gw_campaign *campaign);
 /* The counters since then, a new object (links under way: lateness, drops, CPU), and what is wrong
@@ -213,7 +221,23 @@ size_t gw_cell_ratios(const struct gw_cell *cell, enum gw_metric metric,
 		      double ret[GW_CAMPAIGN_PAIRS_MAX]);
 /* Mean of a figure over the blocks that are not void, side A or B; NAN: none. */
 double gw_cell_mean(const struct gw_cell *cell, bool side_b, size_t offset);
-/* Why the cell carries no claim; NULL: it may. */
+
+/* The three controls that a campaign needs; put_in 0: the negative one. */
+struct gw_control_cell {
+	const char *name;
+	const char *row;
+	double put_in; /* points of stage time */
+	const char *no_claim;
+	const char *broken;
+};
+
+#define GW_CAMPAIGN_CONTROLS 3u
+extern const struct gw_control_cell gw_control_cells[GW_CAMPAIGN_CONTROLS];
+/* What a control read, points; *ret_holds: it is what was put in. */
+struct gw_estimate gw_control_read(const struct gw_campaign *campaign, const struct gw_cell *cell,
+				   double put_in, bool *ret_holds);
+/* Why the cell carries no claim, be it for its own blocks or for the campaign's controls and
+ * baseline; NULL: it may. */
 const char *gw_cell_no_claim(const struct gw_campaign *campaign, const struct gw_cell *cell);
 /* Packets that the emulator lost as asked, in the blocks across; *ret_asked: loss was asked for. */
 uint64_t gw_cell_losses(const struct gw_cell *cell, bool *ret_asked);

@@ -397,6 +397,7 @@ static int run_pilot(struct gw_campaign *c)
 		needed = gw_stats_pairs(sd_points, GW_CAMPAIGN_CLAIM_PAIRS);
 		(void)fprintf(stderr, "pilot: spread %.3f points, %u pairs needed\n", sd_points,
 			      needed);
+		c->pairs_needed = needed;
 		if (needed > c->options.pairs)
 			c->options.pairs =
 				needed < GW_CAMPAIGN_PAIRS_MAX ? needed : GW_CAMPAIGN_PAIRS_MAX;

@@ -121,6 +121,11 @@ struct gw_host_delta gw_host_delta(const struct gw_host_snapshot *from,
 	double ours = grown(from->tools_s, to->tools_s) + grown(from->kernel_s, to->kernel_s);
 	struct gw_host_delta delta = {
 		.seconds = seconds,
+		.user_s = grown(from->user_s, to->user_s),
+		.system_s = grown(from->system_s, to->system_s),
+		.irq_s = grown(from->irq_s, to->irq_s),
+		.idle_s = grown(from->idle_s, to->idle_s),
+		.steal_s = grown(from->steal_s, to->steal_s),
 		.stages_s = grown(from->stages_s, to->stages_s),
 		.emulator_s = grown(from->emulator_s, to->emulator_s),
 		.agents_s = grown(from->agents_s, to->agents_s),
@@ -137,7 +142,9 @@ struct gw_host_delta gw_host_delta(const struct gw_host_snapshot *from,
 
 json_t *gw_host_delta_json(const struct gw_host_delta *delta)
 {
-	return json_pack("{s:f, s:f, s:f, s:f, s:f, s:f}", "seconds", delta->seconds,
+	return json_pack("{s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "seconds",
+			 delta->seconds, "user_s", delta->user_s, "system_s", delta->system_s,
+			 "irq_s", delta->irq_s, "idle_s", delta->idle_s, "steal_s", delta->steal_s,
 			 "steal_percent", delta->steal_percent, "foreign_cpu_percent",
 			 delta->foreign_percent, "stages_cpu_s", delta->stages_s, "emulator_cpu_s",
 			 delta->emulator_s, "agents_cpu_s", delta->agents_s);

@@ -28,6 +28,11 @@ struct gw_host_delta {
 	double seconds;
 	double steal_percent;   /* of all cores' time */
 	double foreign_percent; /* of one core: processes that are not ours, nor the kernel's */
+	double user_s;          /* these five from /proc/stat, all cores together */
+	double system_s;
+	double irq_s;
+	double idle_s;
+	double steal_s;
 	double stages_s;
 	double emulator_s;
 	double agents_s;

@@ -62,7 +62,7 @@ static double theory_percent(const struct gw_cell *cell)
 	return gw_theory_loss_percent(&theory, mean_of(cell, false, GW_METRIC_RATE));
 }
 
-/* REAL and PACED against each other, each as its distance from theory: NULL, or why not. */
+/* REAL and PACED against each other, as measured: NULL, or why not. */
 static const char *real_disagrees(const struct gw_campaign *campaign)
 {
 	char name[32];
@@ -70,7 +70,6 @@ static const char *real_disagrees(const struct gw_campaign *campaign)
 	const struct gw_cell *real;
 	struct gw_estimate p;
 	struct gw_estimate r;
-	double apart;
 
 	(void)snprintf(name, sizeof(name), "%gkm",
 		       campaign->options.headline_ms * GW_CAMPAIGN_KM_PER_RTT_MS);
@@ -84,8 +83,7 @@ static const char *real_disagrees(const struct gw_campaign *campaign)
 	r = gw_cell_loss(campaign, real);
 	if (!isfinite(p.mean) || !isfinite(r.mean))
 		return "there is no REAL figure to stand beside it";
-	apart = fabs((r.mean - theory_percent(real)) - (p.mean - theory_percent(paced)));
-	if (apart > hypot((p.high - p.low) / 2, (r.high - r.low) / 2))
+	if (fabs(r.mean - p.mean) > hypot((p.high - p.low) / 2, (r.high - r.low) / 2))
 		return "PACED and REAL disagree beyond their joint interval";
 	return NULL;
 }
@@ -101,6 +99,16 @@ static const char *no_claim(const struct gw_campaign *campaign, const struct gw_
 	return NULL;
 }
 
+/* Over all its blocks, void ones too. */
+static uint64_t retransmits(const struct gw_cell *cell, bool b)
+{
+	uint64_t sum = 0;
+
+	for (uint32_t i = 0; i < cell->pair_count; i++)
+		sum += b ? cell->pairs[i].b.retransmits : cell->pairs[i].a.retransmits;
+	return sum;
+}
+
 /* What each row of a cell shows: mode, shapes, times, costs. */
 static json_t *cell_beside(const struct gw_cell *cell)
 {
@@ -111,6 +119,8 @@ static json_t *cell_beside(const struct gw_cell *cell)
 	beside(list, "rtt_asked_ms", cell->rtt_ms);
 	beside(list, "rtt_idle_ms", SIDE_MEAN(cell, true, rtt_idle_s) * 1e3);
 	beside(list, "rtt_load_ms", SIDE_MEAN(cell, true, rtt_load_s) * 1e3);
+	beside(list, "rtt_bulk_ms", SIDE_MEAN(cell, true, rtt_bulk_s) * 1e3);
+	beside(list, "rtt_bulk_single_ms", SIDE_MEAN(cell, false, rtt_bulk_s) * 1e3);
 	beside(list, "carry_ms", SIDE_MEAN(cell, true, carry_s) * 1e3);
 	beside(list, "rtt_idle_single_ms", SIDE_MEAN(cell, false, rtt_idle_s) * 1e3);
 	beside(list, "stages", cell->b.ring->stages);
@@ -120,6 +130,9 @@ static json_t *cell_beside(const struct gw_cell *cell)
 	beside(list, "b_cross", cell->b.batch);
 	beside(list, "slots", cell->b.ring->slots);
 	beside(list, "stage_time_ms", SIDE_MEAN(cell, true, stage_s) * 1e3);
+	beside(list, "stages_per_core", SIDE_MEAN(cell, true, stages_per_core));
+	beside(list, "retransmits_single", (double)retransmits(cell, false));
+	beside(list, "retransmits_cross", (double)retransmits(cell, true));
 	beside(list, "stages_cpu_us_per_token", SIDE_MEAN(cell, true, stages_cpu_us));
 	beside(list, "agents_cpu_us_per_token", SIDE_MEAN(cell, true, agents_cpu_us));
 	beside(list, "emulator_cpu_us_per_token", SIDE_MEAN(cell, true, emulator_cpu_us));
@@ -134,8 +147,9 @@ struct row {
 	double value;
 	double low;
 	double high;
-	double bar; /* NAN: none */
-	bool holds;
+	double bar;  /* NAN: none */
+	bool judged; /* `holds` counts although there is no bar */
+	bool holds;  /* null wherever there is a `why` */
 	size_t runs;
 	const char *why;
 	json_t *beside; /* taken over; NULL: none */
@@ -148,8 +162,9 @@ static void row_add(json_t *rows, const struct row *row)
 		"{s:s, s:o, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:I}", "name", row->name, "value",
 		real_or_null(row->value), "unit", row->unit, "better", row->better, "bar",
 		real_or_null(row->bar), "holds",
-		known && isfinite(row->bar) ? json_boolean(row->holds) : json_null(), "beside",
-		row->beside ? row->beside : json_array(), "min",
+		known && !row->why && (isfinite(row->bar) || row->judged) ? json_boolean(row->holds)
+									  : json_null(),
+		"beside", row->beside ? row->beside : json_array(), "min",
 		known ? real_or_null(row->low) : json_null(), "max",
 		known ? real_or_null(row->high) : json_null(), "runs", (json_int_t)row->runs);
 
@@ -182,8 +197,9 @@ static void loss_beside(const struct gw_campaign *campaign, const struct gw_cell
 	struct gw_theory theory = theory_of(cell);
 	double single = mean_of(cell, false, GW_METRIC_RATE);
 	double to_zero =
-		zero ? mean_of(zero, true, GW_METRIC_RATE) / mean_of(zero, false, GW_METRIC_RATE)
-		     : (double)NAN;
+		zero && cell->a.ring == &campaign->single
+			? mean_of(zero, true, GW_METRIC_RATE) / mean_of(zero, false, GW_METRIC_RATE)
+			: (double)NAN;
 	double rate = mean_of(cell, true, GW_METRIC_RATE);
 	size_t count = gw_cell_ratios(cell, GW_METRIC_RATE, ratios);
 
@@ -195,6 +211,25 @@ static void loss_beside(const struct gw_campaign *campaign, const struct gw_cell
 	beside(list, "against_emulator_at_zero_percent", 100 * (1 - rate / (single * to_zero)));
 	beside(list, "tpot_single_ms", mean_of(cell, false, GW_METRIC_TPOT_MEAN));
 	beside(list, "tpot_cross_ms", mean_of(cell, true, GW_METRIC_TPOT_MEAN));
+}
+
+/* The loss of the cell that is called like the headline's with a suffix, beside it. */
+static void beside_cell(const struct gw_campaign *campaign, const char *headline,
+			const char *suffix, json_t *list)
+{
+	const struct gw_cell *cell;
+	struct gw_estimate loss;
+	char name[64];
+
+	(void)snprintf(name, sizeof(name), "%s%s", headline, suffix);
+	cell = gw_campaign_cell(campaign, name);
+	if (!cell || cell->failed) {
+		beside_text(list, name, "not run");
+		return;
+	}
+	loss = gw_cell_loss(campaign, cell);
+	(void)snprintf(name, sizeof(name), "%s%s_%s_percent", headline, suffix, cell->congestion);
+	beside(list, name, loss.mean);
 }
 
 static void loss_row(const struct gw_campaign *campaign, double km, json_t *rows)
@@ -229,6 +264,8 @@ static void loss_row(const struct gw_campaign *campaign, double km, json_t *rows
 	if (headline && !row.why)
 		row.why = real_disagrees(campaign);
 	loss_beside(campaign, cell, row.beside);
+	if (headline)
+		beside_cell(campaign, cell_name, "_beside", row.beside);
 	row_add(rows, &row);
 }
 
@@ -306,44 +343,38 @@ static void identical_row(const struct gw_campaign *campaign, json_t *rows)
 	row_add(rows, &row);
 }
 
-/* What was put in and what was read, in points of throughput. */
-static void control_row(const struct gw_campaign *campaign, const char *cell_name, const char *name,
-			double put_in, json_t *rows)
+/* What was put in and what was read, in points. */
+static void control_row(const struct gw_campaign *campaign, const struct gw_control_cell *control,
+			json_t *rows)
 {
-	const struct gw_cell *cell = gw_campaign_cell(campaign, cell_name);
-	struct gw_estimate loss;
+	const struct gw_cell *cell = gw_campaign_cell(campaign, control->name);
+	struct gw_estimate read;
+	bool holds;
 	struct row row;
-	double half;
 
 	if (!cell || cell->failed) {
-		row_missing(rows, name, "points", cell ? cell->failed : "there is no such cell");
+		row_missing(rows, control->row, "points",
+			    cell ? cell->failed : "there is no such cell");
 		return;
 	}
-	loss = gw_cell_loss(campaign, cell);
-	half = (loss.high - loss.low) / 2;
-	row = (struct row){.name = name,
+	read = gw_control_read(campaign, cell, control->put_in, &holds);
+	row = (struct row){.name = control->row,
 			   .unit = "points",
 			   .better = "lower",
-			   .runs = loss.count,
+			   .value = read.mean,
+			   .low = read.low,
+			   .high = read.high,
+			   .bar = control->put_in > 0 ? (double)NAN : 0.3,
+			   .judged = true,
+			   .holds = holds,
+			   .runs = read.count,
 			   .why = no_claim(campaign, cell),
 			   .beside = cell_beside(cell)};
-	if (put_in > 0) { /* x % more time: the rate falls to 1 / (1 + x), and x is read back */
-		row.value = 100 * (100 / (100 - loss.mean) - 1);
-		row.low = 100 * (100 / (100 - loss.low) - 1);
-		row.high = 100 * (100 / (100 - loss.high) - 1);
-		row.bar = put_in;
-		row.holds = fabs(row.value - put_in) <= 0.5;
-	} else {
-		row.value = loss.mean;
-		row.low = loss.low;
-		row.high = loss.high;
-		row.bar = 0.3;
-		row.holds =
-			fabs(loss.mean) <= 0.3 && loss.low <= 0 && loss.high >= 0 && half <= 0.5;
+	beside(row.beside, "asked", control->put_in);
+	if (control->put_in <= 0)
 		beside_text(row.beside, "links",
 			    cell->a.ring == cell->b.ring ? "one ring as both sides"
 							 : "two rings over the same links");
-	}
 	row_add(rows, &row);
 }
 
@@ -391,9 +422,8 @@ json_t *gw_report_rows(const struct gw_campaign *campaign)
 	(void)snprintf(name, sizeof(name), "loss.%gkm.tpot_inflation_percent", km);
 	latency_row(campaign, serve, name, GW_METRIC_TPOT_MEAN, rows);
 	identical_row(campaign, rows);
-	control_row(campaign, "control_null", "loss.control_null_points", 0, rows);
-	control_row(campaign, "control_1pct", "loss.control_1pct_read", 1, rows);
-	control_row(campaign, "control_3pct", "loss.control_3pct_read", 3, rows);
+	for (size_t i = 0; i < GW_CAMPAIGN_CONTROLS; i++)
+		control_row(campaign, &gw_control_cells[i], rows);
 	(void)snprintf(cell_name, sizeof(cell_name), "%gkm_real", km);
 	(void)snprintf(name, sizeof(name), "loss.%gkm.real_percent", km);
 	real_row(campaign, cell_name, name, rows);
@@ -418,21 +448,20 @@ static json_t *side_json(const struct gw_cell *cell, bool b)
 		real_or_null(SIDE_MEAN(cell, b, emulator_cpu_us)));
 	uint64_t overruns = 0;
 	uint64_t frames = 0;
-	uint64_t retransmits = 0;
 
 	for (uint32_t i = 0; i < cell->pair_count; i++) {
 		const struct gw_outcome *one = b ? &cell->pairs[i].b : &cell->pairs[i].a;
 
 		overruns += one->overruns;
 		frames += one->frames;
-		retransmits += one->retransmits;
 	}
 	for (int i = 0; i < GW_METRIC_COUNT; i++)
 		(void)json_object_set_new(object, metric_names[i],
 					  real_or_null(mean_of(cell, b, (enum gw_metric)i)));
 	(void)json_object_set_new(object, "batches", json_integer((json_int_t)frames));
 	(void)json_object_set_new(object, "overruns", json_integer((json_int_t)overruns));
-	(void)json_object_set_new(object, "retransmits", json_integer((json_int_t)retransmits));
+	(void)json_object_set_new(object, "retransmits",
+				  json_integer((json_int_t)retransmits(cell, b)));
 	return object;
 }
 
@@ -486,7 +515,7 @@ static json_t *cell_json(const struct gw_campaign *campaign, const struct gw_cel
 static json_t *budget_json(const struct gw_campaign *campaign)
 {
 	const struct gw_cell *last = NULL;
-	double last_loss = (double)NAN;
+	double last_loss = (double)NAN; /* upper bounds: only they keep a budget */
 	double broken_km = (double)NAN;
 	struct gw_theory theory;
 	double theory_km = (double)NAN;
@@ -499,7 +528,7 @@ static json_t *budget_json(const struct gw_campaign *campaign)
 
 		(void)snprintf(name, sizeof(name), "%gkm", km);
 		cell = gw_campaign_cell(campaign, name);
-		loss = cell && !cell->failed ? gw_cell_loss(campaign, cell).mean : (double)NAN;
+		loss = cell && !cell->failed ? gw_cell_loss(campaign, cell).high : (double)NAN;
 		if (!isfinite(loss))
 			continue;
 		if (loss > GW_CAMPAIGN_BUDGET_PERCENT && last)

@@ -16,6 +16,8 @@
 #define STEAL_PERCENT_MAX 0.5
 #define FOREIGN_PERCENT_MAX 2.0
 #define OVERRUN_SHARE_MAX 0.001
+#define HEAVY_SHARE_MAX 0.001
+#define HEAVY_MIN 2 /* a single batch never makes a block void */
 #define ORDER_MARGIN_MS 120000
 #define REPLACEMENT_SHARE 5 /* one pair in so many may be run again for a void one */
 #define QUICK_REPLACE_SHARE 0.6
@@ -88,6 +90,40 @@ static json_t *order_for(const struct gw_campaign *campaign, const struct gw_cel
 
 /* --- what a block gave --- */
 
+/* Priority and core of every stage, as it found them itself. */
+static void read_places(const json_t *stages, struct gw_outcome *ret)
+{
+	const json_t *stage;
+	const json_t *other;
+	size_t i;
+	size_t k;
+
+	json_array_foreach(stages, i, stage)
+	{
+		json_int_t core = json_integer_value(json_object_get(stage, "core"));
+		uint32_t alike = 0;
+
+		ret->no_fifo |= json_integer_value(json_object_get(stage, "fifo")) <= 0;
+		ret->unpinned |= !json_is_integer(json_object_get(stage, "core")) || core < 0;
+		json_array_foreach(stages, k, other) alike +=
+			json_integer_value(json_object_get(other, "core")) == core;
+		if (alike > ret->stages_per_core)
+			ret->stages_per_core = alike;
+	}
+}
+
+/* Batches whose work took more than 60 % of the stage time, all stages together. */
+static double heavy_batches(const json_t *answer)
+{
+	const json_t *stage;
+	double sum = 0;
+	size_t i;
+
+	json_array_foreach(json_object_get(answer, "stages"), i, stage) sum +=
+		json_number_value(json_object_get(stage, "work_over_60_percent"));
+	return sum;
+}
+
 static void read_outcome(const struct gw_cell *cell, const json_t *answer,
 			 const struct gw_host_delta *host, struct gw_outcome *ret)
 {
@@ -114,7 +150,9 @@ static void read_outcome(const struct gw_cell *cell, const json_t *answer,
 	ret->stages_cpu_us = figure(answer, "cpu_us_per_token");
 	ret->agents_cpu_us = host->agents_s * 1e6 / tokens;
 	ret->emulator_cpu_us = host->emulator_s * 1e6 / tokens;
+	ret->rtt_bulk_s = ret->carry_s + ret->rtt_idle_s;
 	ret->retransmits = (uint64_t)figure(answer, "retransmits");
+	read_places(json_object_get(answer, "stages"), ret);
 }
 
 static void add_reason(json_t *reasons, const char *text, double value)
@@ -129,6 +167,8 @@ static void add_reason(json_t *reasons, const char *text, double value)
 static void judge(const struct gw_side *side, const json_t *answer,
 		  const struct gw_host_delta *host, struct gw_outcome *outcome, json_t *reasons)
 {
+	double heavy = heavy_batches(answer);
+
 	outcome->overruns = (uint64_t)figure(answer, "overruns");
 	outcome->frames = (uint64_t)figure(answer, "frames");
 	if (host->steal_percent > STEAL_PERCENT_MAX)
@@ -138,6 +178,10 @@ static void judge(const struct gw_side *side, const json_t *answer,
 	if (side->scale > 0 &&
 	    (double)outcome->overruns > OVERRUN_SHARE_MAX * (double)outcome->frames)
 		add_reason(reasons, "overruns above 0.1 % of batches", (double)outcome->overruns);
+	if (side->scale > 0 && heavy >= HEAVY_MIN &&
+	    heavy > HEAVY_SHARE_MAX * (double)outcome->frames)
+		add_reason(reasons, "work above 60 % of the stage time in over 0.1 % of batches",
+			   heavy);
 	outcome->is_void = json_array_size(reasons) > 0;
 }
 

@@ -6,6 +6,7 @@
 
 #include "bench/loss/campaign.h"
 #include "bench/wan/control.h"
+#include "bench/wan/lab.h"
 #include "proto/base/check.h"
 
 #define ANSWER_WAIT_MS 2000
@@ -72,6 +73,25 @@ int gw_wanlink_set_rtt(struct gw_campaign *campaign, double rtt_ms)
 	}
 	campaign->rtt_ms = rtt_ms;
 	return 0;
+}
+
+double gw_wanlink_limit_mbps(void)
+{
+	json_t *rows = json_load_file(GW_LAB_FOLDER "/selftest.json", 0, NULL);
+	double limit = (double)NAN;
+	const json_t *row;
+	size_t i;
+
+	json_array_foreach(rows, i, row)
+	{
+		const char *name = json_string_value(json_object_get(row, "name"));
+		const json_t *value = json_object_get(row, "value");
+
+		if (name && strcmp(name, "wan.limit_mbps") == 0 && json_is_number(value))
+			limit = json_number_value(value);
+	}
+	json_decref(rows);
+	return limit;
 }
 
 void gw_wanlink_reset(struct gw_campaign *campaign)
