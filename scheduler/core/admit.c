@@ -302,7 +302,7 @@ static const char *check_room(struct scheduler *s, const struct gw_peer *user,
 				"cancel some",
 				known->waiting, spec->task_count,
 				s->config.waiting_tasks_per_user_max);
-	if (jobs >= GW_JOBS_MAX || tasks + spec->task_count > GW_TASKS_MAX)
+	if (jobs >= s->config.jobs_max || tasks + spec->task_count > GW_TASKS_MAX)
 		return out_text(s,
 				"the scheduler holds %u jobs with %u tasks that have not ended, "
 				"as many as it can; try again later",

@@ -12,11 +12,30 @@
 
 #define RECORD_VERSION 1u
 
+static void order_add(struct scheduler *s, struct job *job)
+{
+	job->order = s->job_order++;
+	job->older = s->newest;
+	if (s->newest)
+		s->newest->newer = job;
+	s->newest = job;
+}
+
+static void order_remove(struct scheduler *s, struct job *job)
+{
+	if (job->newer)
+		job->newer->older = job->older;
+	else
+		s->newest = job->older;
+	if (job->older)
+		job->older->newer = job->newer;
+}
+
 /* The oldest ended jobs make room, for one job and its tasks. */
 static void evict(struct scheduler *s, uint32_t task_count)
 {
 	while (s->ended_first &&
-	       (s->jobs.count >= GW_JOBS_MAX || s->task_total + task_count > GW_TASKS_MAX)) {
+	       (s->jobs.count >= s->config.jobs_max || s->task_total + task_count > GW_TASKS_MAX)) {
 		struct job *job = s->ended_first;
 
 		s->ended_first = job->ended_next;
@@ -28,6 +47,7 @@ static void evict(struct scheduler *s, uint32_t task_count)
 		s->task_total_ended -= job->task_count;
 		s->ended_count--;
 		CHECK(gw_table_remove(&s->jobs, &job->id) == job);
+		order_remove(s, job);
 		if (gw_id_equal(s->spec_job.id, job->id.id))
 			s->spec = NULL;
 		job_free(job);
@@ -74,10 +94,10 @@ static int apply_job(struct scheduler *s, const Godwit__JobAccepted *accepted, i
 	(void)gw_wire_read_id(accepted->nonce, &job->nonce);
 	strncpy(job->owner_name, accepted->owner_name, GW_NAME_BYTES_MAX);
 	job->submitted_wall_us = wall_us;
-	job->order = s->job_order++;
 	user = user_find(s, job->owner);
 	if (!user || gw_table_add(&s->jobs, job) != 0 || remember_nonce(s, job) != 0)
 		return -ENOMEM; /* the process stops: what is half done is never seen */
+	order_add(s, job);
 	user->waiting += job->task_count;
 	s->task_total += job->task_count;
 	if (gw_id_counter(id.id) >= s->next_job)

@@ -180,9 +180,7 @@ static void many_jobs(struct scheduler *s, uint64_t request, const struct gw_pee
 										  : JOBS_PAGE_MAX;
 
 	reply.jobs = gw_arena_alloc(&s->arena, count_max * sizeof(*reply.jobs));
-	for (uint32_t i = s->jobs.count; reply.jobs && i-- > 0;) {
-		const struct job *job = s->jobs.entries[i];
-
+	for (const struct job *job = s->newest; reply.jobs && job; job = job->older) {
 		if (!query_may_see(user, job) || (asked->active_only && job_ended(job)))
 			continue;
 		if (reply.total++ < asked->offset || reply.n_jobs == count_max)
@@ -425,9 +423,7 @@ static bool find_identity(const struct scheduler *s, const char *text, struct gw
 		if (match_identity(s, node->name, text, node->id, ret_id, &found))
 			return true;
 	}
-	for (uint32_t i = 0; i < s->jobs.count; i++) {
-		const struct job *job = s->jobs.entries[i];
-
+	for (const struct job *job = s->newest; job; job = job->older) {
 		if (match_identity(s, job->owner_name, text, job->owner, ret_id, &found))
 			return true;
 	}

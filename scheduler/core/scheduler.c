@@ -27,6 +27,7 @@ void gw_scheduler_config_defaults(struct gw_scheduler_config *ret_config)
 		.drift_ppm = 1000,
 		.plan_work_units = 4000000,
 		.waiting_tasks_per_user_max = GW_TASKS_PER_JOB_MAX,
+		.jobs_max = GW_JOBS_MAX,
 	};
 }
 
@@ -280,6 +281,7 @@ struct gw_node *gw_scheduler_new(const struct gw_scheduler_config *config)
 		return NULL;
 	CHECK(config->unknown_after_us > 0);
 	CHECK(config->lease_us <= config->lease_us_max);
+	CHECK(config->jobs_max > 0 && config->jobs_max <= GW_JOBS_MAX);
 	s->node.ops = &ops;
 	s->config = *config;
 	strncpy(s->region, config->region, GW_NAME_BYTES_MAX);

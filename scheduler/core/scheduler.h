@@ -31,6 +31,7 @@ struct gw_scheduler_config {
 
 	uint64_t plan_work_units;            /* of one plan (place/plan.h) */
 	uint32_t waiting_tasks_per_user_max; /* admission */
+	uint32_t jobs_max;                   /* kept, ended ones included: up to GW_JOBS_MAX */
 };
 
 /* The defaults; region is "region", to be set with region_id and seed. */

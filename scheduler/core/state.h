@@ -213,6 +213,8 @@ struct job {
 	struct job *queue_next;
 	struct job *queue_prev;
 	struct job *ended_next;
+	struct job *newer;
+	struct job *older;
 	struct nonce *nonce_entry;
 	/* soft */
 	char wait_reason[GW_PLAN_REASON_BYTES];
@@ -316,6 +318,7 @@ struct scheduler {
 	struct gw_table nonces;
 	struct gw_table users;
 	struct queue queues[PRIORITY_MAX + 1]; /* jobs that want a plan */
+	struct job *newest;                    /* of all, through older: the table has no order */
 	struct job *ended_first;               /* oldest first, for eviction */
 	struct job *ended_last;
 	uint32_t task_total; /* of all jobs, and of the ended ones among them */

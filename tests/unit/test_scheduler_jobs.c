@@ -578,6 +578,39 @@ static void a_task_learns_its_devices(void **state)
 	world_free(w);
 }
 
+static void lists_are_newest_first_after_evictions(void **state)
+{
+	static char names[][2] = {"a", "b", "c", "d"};
+	struct world *w = world_new(64);
+	Godwit__Body body = GODWIT__BODY__INIT;
+	Godwit__JobsRequest request = GODWIT__JOBS_REQUEST__INIT;
+	Godwit__CancelRequest cancel = GODWIT__CANCEL_REQUEST__INIT;
+	const Godwit__JobsReply *reply;
+	struct gw_job_id jobs[4];
+	struct spec spec;
+
+	(void)state;
+	w->config.jobs_max = 3;
+	world_restart(w);
+	for (uint32_t i = 0; i < 4; i++) {
+		spec_init(&spec, TASK, 1);
+		spec.spec.name = names[i];
+		jobs[i] = world_submit(w, &spec); /* the fourth takes the first one's room */
+		cancel.job = gw_wire_id(&jobs[0].id);
+		body.kind_case = GODWIT__BODY__KIND_CANCEL_REQUEST;
+		body.cancel_request = &cancel;
+		if (i == 0)
+			(void)world_ask(w, &w->user, &body);
+	}
+	body.kind_case = GODWIT__BODY__KIND_JOBS_REQUEST;
+	body.jobs_request = &request;
+	reply = world_ask(w, &w->user, &body)->jobs_reply;
+	assert_int_equal(reply->n_jobs, 3);
+	for (uint32_t i = 0; i < 3; i++)
+		assert_string_equal(reply->jobs[i]->name, names[3 - i]);
+	world_free(w);
+}
+
 /* Whether the scheduler takes a job whose command has so many bytes. */
 static bool takes(struct world *w, Godwit__JobKind kind, uint32_t count, uint32_t bytes)
 {
@@ -643,6 +676,7 @@ int main(void)
 		cmocka_unit_test(dry_run_and_explain),
 		cmocka_unit_test(what_is_admitted_can_be_started),
 		cmocka_unit_test(a_task_learns_its_devices),
+		cmocka_unit_test(lists_are_newest_first_after_evictions),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
