@@ -104,7 +104,7 @@ static int run(const struct gw_command *command, void *options, int operand_coun
 	if (code == 0)
 		code = logs(&ctl, wanted, operands[0]);
 	ctl_close(&ctl);
-	return code;
+	return code == 1 && ctl_interrupted() ? CTL_EXIT_INTERRUPTED : code;
 }
 
 static const char *const details[] = {

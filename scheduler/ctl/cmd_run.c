@@ -217,7 +217,7 @@ static int run(const struct gw_command *command, void *options, int operand_coun
 	else
 		code = ctl_fail(&run->common, "the command line is too long.");
 	ctl_close(&ctl);
-	return code;
+	return code == 1 && ctl_interrupted() ? CTL_EXIT_INTERRUPTED : code;
 }
 
 static const char *const details[] = {

@@ -20,6 +20,8 @@
 
 #define CTL_REPLY_MARGIN_US (5 * GW_US_PER_S) /* on top of a wait that a request itself asks */
 
+#define CTL_EXIT_INTERRUPTED 130 /* left by ^C */
+
 /* First member of every command's options. */
 struct ctl_options {
 	bool json;
@@ -94,7 +96,7 @@ const Godwit__JobSpec *ctl_read_spec(struct ctl *ctl, const char *path);
  * wait for the scheduler with -EINTR. */
 void ctl_catch_interrupts(void);
 unsigned ctl_interrupts(void);
-/* Whether one came since ctl_interrupts was last asked. */
+/* Whether one came since ctl_interrupts was last asked: a failure is of its making then. */
 bool ctl_interrupted(void);
 
 /* json.c: a message as JSON: every field by its name in the .proto, ids as text, other bytes as

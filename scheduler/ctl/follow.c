@@ -19,7 +19,6 @@
 #define HOLD_MANY_US (100 * GW_US_PER_MS) /* ... while several are, which wait for each other */
 #define TURN_US (300 * GW_US_PER_MS)      /* between two looks at the job */
 #define ERRORS_MAX 5                      /* of a stream of an ended job, before it is given up */
-#define EXIT_INTERRUPTED 130
 
 struct stream {
 	uint32_t task;
@@ -256,12 +255,12 @@ static int heed_interrupts(struct follower *follower)
 	if (count == 0)
 		return 0;
 	if (!follower->options->cancels || count > 1)
-		return EXIT_INTERRUPTED;
+		return CTL_EXIT_INTERRUPTED;
 	if (!follower->cancelled) {
 		(void)fprintf(stderr, "godwit: cancelling the job; ^C again leaves at once\n");
 		follower->cancelled = true;
 		result = ctl_cancel(follower->ctl, &follower->options->job);
-		return result != 0 && ctl_interrupted() ? EXIT_INTERRUPTED : result;
+		return result != 0 && ctl_interrupted() ? CTL_EXIT_INTERRUPTED : result;
 	}
 	return 0;
 }
@@ -403,7 +402,7 @@ int ctl_wait(struct ctl *ctl, const struct gw_id *id)
 		(void)fprintf(stderr, "\n");
 	if (result == 0) {
 		(void)fprintf(stderr, "godwit: left; the job goes on\n");
-		return EXIT_INTERRUPTED;
+		return CTL_EXIT_INTERRUPTED;
 	}
 	return result < 0 ? 1 : 0;
 }
