@@ -189,7 +189,16 @@ void gw_batch_place(struct gw_grid *grid, const struct gw_request *request, stru
 		return;
 	}
 	if (grid->site_count > 0) {
+		uint64_t reserve = (uint64_t)grid->site_count * grid->site_count;
+
+		/* For the pass that places; the search may use up the rest. */
+		if (reserve > work->units_left / 2)
+			reserve = work->units_left / 2;
+		if (request->rtt_us_max == 0)
+			reserve = 0;
+		work->units_left -= reserve;
 		order_from(grid, best_start(grid, request, choices, work, taken), choices);
+		work->units_left += reserve;
 		(void)take_sites(grid, request, choices, work, taken); /* what counts is `taken` */
 	}
 	for (uint32_t i = 0; i < grid->site_count; i++) {

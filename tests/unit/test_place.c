@@ -310,6 +310,22 @@ static void an_rtt_limit_binds_all_pairs(void **state)
 	gw_plan_free(plan);
 }
 
+/* Few units end the search for a better start, not the placing of what was found. */
+static void an_rtt_search_leaves_units_to_place(void **state)
+{
+	(void)state;
+	for (uint32_t units = 24; units < 1000; units += 7) {
+		struct gw_grid *grid = make_grid(8, 1, 12); /* 8 units look at all nodes */
+		struct gw_plan_result *plan;
+
+		grid->requests[0].rtt_us_max = 2000; /* no distance is known: one site at best */
+		plan = gw_plan_run(grid, units, 1);
+		assert_non_null(plan);
+		assert_int_equal(plan->jobs[0].place_count, 4);
+		gw_plan_free(plan);
+	}
+}
+
 /* FIGURES of the model: utilisation min(1, m t / (S t + R)). */
 static void predictions(void **state)
 {
@@ -526,6 +542,7 @@ int main(void)
 		cmocka_unit_test(spreads),
 		cmocka_unit_test(held_places_count),
 		cmocka_unit_test(an_rtt_limit_binds_all_pairs),
+		cmocka_unit_test(an_rtt_search_leaves_units_to_place),
 		cmocka_unit_test(predictions),
 		cmocka_unit_test(a_pipeline_stays_in_one_site),
 		cmocka_unit_test(a_pipeline_is_whole_or_nothing),
