@@ -362,6 +362,19 @@ static void read_info(struct scheduler *s, struct node *node, const Godwit__Node
 	node->draining = info->draining;
 }
 
+/* Has the grid no number for some of what the node says of itself? */
+static bool labels_missing(const struct node *node, const Godwit__NodeInfo *info)
+{
+	const struct gw_grid_node *total = &node->total;
+	bool missing = info->n_labels > total->label_count;
+
+	for (uint32_t i = 0; i < total->label_count; i++)
+		missing |= total->labels[i] == GW_LABEL_UNKNOWN;
+	for (uint32_t i = 0; i < total->device_count; i++)
+		missing |= total->device_types[i] == GW_LABEL_UNKNOWN;
+	return missing;
+}
+
 /* What its tasks take, in terms of the new info. */
 static void recount(struct node *node)
 {
@@ -379,12 +392,24 @@ void node_info(struct scheduler *s, struct node *node, const Godwit__NodeInfo *i
 	bool address_changed = strcmp(node->address, info->data_address) != 0 ||
 			       node->probe_port != info->probe_port;
 
-	if (gw_wire_size(&info->base) > INFO_BYTES_MAX)
-		return; /* keeps what it said before: a node without info takes no tasks */
+	if (gw_wire_size(&info->base) > INFO_BYTES_MAX) {
+		/* What it said before stays: a node without info takes no tasks. */
+		out_refuse_peer(s, node->id, REFUSAL_OVERLOAD, 0,
+				out_text(s,
+					 "the node's description has %zu bytes, and at most %u are "
+					 "taken; give it fewer labels or shorter ones",
+					 gw_wire_size(&info->base), INFO_BYTES_MAX));
+		return;
+	}
 	info_clear(node);
 	if (!keep_bytes(s, &info->base, &node->info_bytes, &node->info_size))
 		return;
 	read_info(s, node, info);
+	if (labels_missing(node, info))
+		out_refuse_peer(s, node->id, REFUSAL_OVERLOAD, 0,
+				"some labels or device types of the node are too long or too many "
+				"for this scheduler; jobs that ask for them will not be placed on "
+				"it");
 	recount(node);
 	node->shrunk = node->cpu_milli_used > node->total.cpu_milli ||
 		       node->memory_bytes_used > node->total.memory_bytes;

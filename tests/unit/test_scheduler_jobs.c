@@ -611,6 +611,34 @@ static void lists_are_newest_first_after_evictions(void **state)
 	world_free(w);
 }
 
+static void a_description_that_is_not_taken_is_refused(void **state)
+{
+	static char label[17 << 10];
+	char *labels[] = {label};
+	Godwit__Body body = GODWIT__BODY__INIT;
+	Godwit__NodeInfo info = GODWIT__NODE_INFO__INIT;
+	struct world *w = world_new(64);
+	const Godwit__Body *answer;
+
+	(void)state;
+	(void)world_add(w, "east");
+	memset(label, 'x', sizeof(label) - 1);
+	info.n_labels = 1;
+	info.labels = labels;
+	body.kind_case = GODWIT__BODY__KIND_NODE_INFO;
+	body.node_info = &info;
+	world_say(w, 0, &body);
+	answer = world_take(w, 0, GODWIT__BODY__KIND_REFUSAL);
+	assert_non_null(answer);
+	assert_non_null(strstr(answer->refusal->text, "at most 16384"));
+	label[1 << 10] = '\0'; /* it fits, but is no label that a job can ask for */
+	world_say(w, 0, &body);
+	answer = world_take(w, 0, GODWIT__BODY__KIND_REFUSAL);
+	assert_non_null(answer);
+	assert_non_null(strstr(answer->refusal->text, "will not be placed"));
+	world_free(w);
+}
+
 /* Whether the scheduler takes a job whose command has so many bytes. */
 static bool takes(struct world *w, Godwit__JobKind kind, uint32_t count, uint32_t bytes)
 {
@@ -676,6 +704,7 @@ int main(void)
 		cmocka_unit_test(dry_run_and_explain),
 		cmocka_unit_test(what_is_admitted_can_be_started),
 		cmocka_unit_test(a_task_learns_its_devices),
+		cmocka_unit_test(a_description_that_is_not_taken_is_refused),
 		cmocka_unit_test(lists_are_newest_first_after_evictions),
 	};
 
