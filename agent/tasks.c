@@ -16,6 +16,7 @@
 #include "transport/reactor.h"
 
 #define RECONNECT_US (GW_US_PER_S)
+#define RESTART_US GW_US_PER_S /* the reactor waits as long, at most */
 
 struct order {
 	uint64_t request; /* key; first */
@@ -416,6 +417,9 @@ static void reconnect(void *context)
 	struct gw_tasks *tasks = context;
 	struct gw_fault fault = {""};
 
+	/* The scheduler hears nothing of us meanwhile; a keeper that takes longer is met when it
+	 * listens. */
+	tasks->options.keeper.start_limit_us = RESTART_US;
 	if (connect_keeper(tasks, &fault) == 0)
 		return;
 	gw_log("keeper_gone", "why=\"%s\"", fault.text);

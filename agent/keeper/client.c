@@ -15,6 +15,7 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "agent/keeper/protocol.h"
@@ -22,7 +23,7 @@
 #include "proto/wire.h"
 
 #define QUEUE_BYTES_MAX (4u << 20)
-#define START_MS 5000
+#define START_US (10 * GW_US_PER_S)
 #define HELLO_REQUEST 0u
 
 struct message {
@@ -465,8 +466,23 @@ __attribute__((noreturn)) static void run_keeper(const struct gw_keeper_options 
 	_exit(127);
 }
 
+static uint64_t now_us(void)
+{
+	struct timespec now;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &now); /* this clock is always there */
+	return (uint64_t)now.tv_sec * GW_US_PER_S + (uint64_t)now.tv_nsec / 1000;
+}
+
+static int left_ms(uint64_t until_us)
+{
+	uint64_t at_us = now_us();
+
+	return at_us < until_us ? (int)((until_us - at_us + 999) / 1000) : 0;
+}
+
 /* What the starter said until its end, or until the deadline: then it is killed. */
-static void collect(int fd, pid_t pid, uint64_t deadline_ms, char *ret_text, size_t size)
+static void collect(int fd, pid_t pid, uint64_t until_us, char *ret_text, size_t size)
 {
 	size_t used = 0;
 
@@ -476,7 +492,11 @@ static void collect(int fd, pid_t pid, uint64_t deadline_ms, char *ret_text, siz
 		bool full = used + 1 >= size;
 		ssize_t count;
 
-		if (poll(&poll_fd, 1, (int)deadline_ms) == 0) {
+		int ready = poll(&poll_fd, 1, left_ms(until_us));
+
+		if (ready < 0)
+			continue; /* a signal */
+		if (ready == 0) {
 			(void)kill(pid, SIGKILL);
 			break;
 		}
@@ -492,7 +512,8 @@ static void collect(int fd, pid_t pid, uint64_t deadline_ms, char *ret_text, siz
 	ret_text[used] = '\0';
 }
 
-static int start_once(const struct gw_keeper_options *options, char *ret_error, size_t error_size)
+static int start_once(const struct gw_keeper_options *options, uint64_t until_us, char *ret_error,
+		      size_t error_size)
 {
 	int pipe_fds[2];
 	int status = 0;
@@ -510,7 +531,7 @@ static int start_once(const struct gw_keeper_options *options, char *ret_error, 
 		(void)close(pipe_fds[0]);
 		return result;
 	}
-	collect(pipe_fds[0], pid, START_MS, ret_error, error_size);
+	collect(pipe_fds[0], pid, until_us, ret_error, error_size);
 	(void)close(pipe_fds[0]);
 	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
 		continue;
@@ -519,14 +540,16 @@ static int start_once(const struct gw_keeper_options *options, char *ret_error, 
 
 int gw_keeper_start(const struct gw_keeper_options *options, char *ret_error, size_t error_size)
 {
+	uint64_t until_us =
+		now_us() + (options->start_limit_us ? options->start_limit_us : START_US);
 	int result;
 
 	*ret_error = '\0';
 	if (answers(options->socket))
 		return 0;
-	result = start_once(options, ret_error, error_size);
+	result = start_once(options, until_us, ret_error, error_size);
 	/* Another one may just be starting, and hold the folder: it will listen in a moment. */
-	for (int i = 0; result && i < START_MS / 20; i++) {
+	while (result && left_ms(until_us) > 0) {
 		if (answers(options->socket))
 			return 0;
 		if (!strstr(ret_error, "held by another keeper"))

@@ -30,12 +30,14 @@ struct gw_keeper_options {
 		*program;   /* path of godwit-keeper; NULL: beside the running program, then PATH */
 	const char *state;  /* folder, made if absent */
 	const char *socket; /* path of the UNIX socket */
+	uint64_t start_limit_us; /* how long a start may take the caller; 0: 10 s */
 };
 
 /*
  * Sees to it that a keeper answers at the socket: returns at once if one does, else starts one,
  * detached from the caller (own session, no inherited descriptors, log in STATE/keeper.log), and
- * waits until it listens, 5 s at the most. 0; negative errno with a sentence in ret_error
+ * waits until it listens, `start_limit_us` at the most. 0; negative errno with a sentence in
+ * ret_error
  * ([error_size]).
  */
 int gw_keeper_start(const struct gw_keeper_options *options, char *ret_error, size_t error_size);

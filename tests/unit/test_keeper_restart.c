@@ -486,11 +486,34 @@ static bool closed(void *data)
 
 #define STARTERS 4
 
+/* A keeper that does not come up holds its starter for as long as that allows, and is ended. */
+static void gives_up_on_a_hanging_keeper(void **state)
+{
+	struct fixture *f = *state;
+	char path[512];
+	char error[512];
+	const struct gw_keeper_options options = {
+		.program = path, .state = f->state, .socket = f->socket, .start_limit_us = 50000};
+	FILE *file;
+
+	(void)snprintf(path, sizeof(path), "%s.hangs", f->socket);
+	file = fopen(path, "w");
+	assert_non_null(file);
+	(void)fputs("#!/bin/sh\nexec sleep 100000\n", file);
+	assert_int_equal(fclose(file), 0);
+	assert_int_equal(chmod(path, 0700), 0);
+	assert_int_equal(gw_keeper_start(&options, error, sizeof(error)), -EIO);
+	assert_memory_equal(error, "the keeper did not start", 24);
+	assert_int_equal(unlink(path), 0);
+}
+
 static void starts_detached(void **state)
 {
 	struct fixture *f = *state;
-	struct gw_keeper_options options = {getenv("GODWIT_KEEPER"), f->state, f->socket};
-	const struct gw_keeper_options hopeless = {options.program, "/no/such/place", f->socket};
+	struct gw_keeper_options options = {
+		.program = getenv("GODWIT_KEEPER"), .state = f->state, .socket = f->socket};
+	const struct gw_keeper_options hopeless = {
+		.program = options.program, .state = "/no/such/place", .socket = f->socket};
 	struct gw_keeper_event event = {0};
 	char error[256];
 	pid_t starters[STARTERS];
@@ -539,6 +562,7 @@ int main(void)
 		TEST(is_alone_in_its_folder),
 		TEST(forgets_the_oldest_tombstones),
 		TEST(survives_a_full_disk),
+		TEST(gives_up_on_a_hanging_keeper),
 		TEST(starts_detached),
 	};
 
