@@ -178,6 +178,9 @@ int gw_campaign_open(struct gw_campaign *campaign)
 	}
 	if (r < 0)
 		return r;
+	r = gw_wanlink_open(campaign);
+	if (r < 0)
+		return r;
 	read_accelerator(campaign);
 	campaign->limit_mbps = gw_wanlink_limit_mbps();
 	campaign->host = gw_host_describe();
@@ -193,6 +196,7 @@ static void close_ring(struct gw_ring_client *ring)
 
 void gw_campaign_close(struct gw_campaign *campaign)
 {
+	gw_wanlink_close(campaign);
 	close_ring(&campaign->single);
 	close_ring(&campaign->cross);
 	close_ring(&campaign->cross_twin);

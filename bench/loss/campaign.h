@@ -47,6 +47,7 @@ struct gw_campaign_options {
 	const char *rtts_ms; /* "0,1,2.4,5,10,20" */
 	double headline_ms;  /* which of them is claimed */
 	const char *cells;   /* "0km,240km,control_null": only these; NULL or empty: all */
+	bool lossy;          /* one more headline cell, with the links' own random loss */
 	bool quick;          /* short blocks, few pairs, no claim */
 	uint64_t budget_us;  /* quick: of the whole campaign */
 	uint64_t block_us;
@@ -138,9 +139,10 @@ struct gw_cell {
 	uint32_t pairs_wanted;
 	bool claims; /* may carry a claim: has as many pairs as the pilot asks for */
 	double block_s;
-	int weight;         /* the heaviest are left out first when a quick budget is short */
-	double rate_per_s;  /* SERVE */
-	const char *failed; /* why it was not run; NULL: it was */
+	int weight;               /* the heaviest are left out first when a quick budget is short */
+	double rate_per_s;        /* SERVE */
+	double link_loss_percent; /* asked of its links at random; 0: they lose nothing */
+	const char *failed;       /* why it was not run; NULL: it was */
 	/* results */
 	struct gw_pair *pairs; /* [GW_CAMPAIGN_PAIRS_MAX]; NULL until it runs */
 	uint32_t pair_count;   /* void ones included */
@@ -164,12 +166,16 @@ struct gw_campaign {
 	struct {
 		char name[32];
 		double share;
+		json_int_t loss_ppm[2]; /* its own, each way, while a campaign sets it to 0 */
+		json_int_t burst_enter_ppm[2];
 	} links[GW_CAMPAIGN_LINKS_MAX];
 
 	uint32_t link_count;
 	double rtts_ms[GW_CAMPAIGN_RTTS_MAX]; /* rising */
 	uint32_t rtt_count;
 	double rtt_ms; /* the emulator's present state; -1: unknown */
+	bool lossy;    /* and whether its links have their own loss now */
+	bool links_known;
 	struct gw_prng prng;
 	struct gw_cell cells[GW_CAMPAIGN_CELLS_MAX];
 	uint32_t cell_count;
@@ -202,7 +208,12 @@ int gw_runner_prepare(struct gw_campaign *campaign, struct gw_cell *cell);
 double gw_campaign_now_s(void);
 
 /* wanlink.c: the one place that speaks to the link emulator. */
-int gw_wanlink_set_rtt(struct gw_campaign *campaign, double rtt_ms);
+int gw_wanlink_set(struct gw_campaign *campaign, double rtt_ms, bool lossy);
+/* Remembers the links' own random loss; close gives it back. 0 or negative errno. */
+int gw_wanlink_open(struct gw_campaign *campaign);
+void gw_wanlink_close(struct gw_campaign *campaign);
+/* Of the links under way, per cent of packets, the mean of both ways. */
+double gw_wanlink_own_loss_percent(const struct gw_campaign *campaign);
 /* The rate that the emulator's self-test proved on this host, Mb/s; NAN: it was not run. */
 double gw_wanlink_limit_mbps(void);
 /* Forgets the counters. */

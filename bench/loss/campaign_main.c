@@ -43,6 +43,9 @@ static const struct gw_option options_table[] = {
 	OPTION("headline", REAL, headline_ms, 0, 0, "2.4", "MS", "the loop delay that is claimed"),
 	OPTION("cells", TEXT, cells, 0, 511, NULL, "LIST",
 	       "only these cells, by name, as '240km,0km,control_null,group_sweep'; standard: all"),
+	OPTION("lossy", BOOL, lossy, 0, 0, NULL, NULL,
+	       "one more cell at the headline's delay with the links' own random loss, with as "
+	       "many pairs as 30 losses take; all others run without loss"),
 	OPTION("quick", BOOL, quick, 0, 0, NULL, NULL, "short blocks, few pairs: carries no claim"),
 	OPTION("budget", DURATION, budget_us, 20000000, 86400000000ull, "150 s", "DURATION",
 	       "how long a quick campaign may take"),

@@ -12,6 +12,8 @@
 #include "proto/base/check.h"
 
 #define PILOT_PAIRS 4u
+#define LOSSES_PLANNED 36.0 /* 30 are needed; acknowledgements, not counted, add a third */
+#define SEGMENT_BYTES 1428.0
 #define CLAIM_PAIRS 0u /* in a plan: as many as a claim needs */
 #define PILOT_BLOCK_S 5.0
 #define BLOCK_OVERHEAD_S 0.8 /* prefill, idle probes, the pipe's filling and emptying */
@@ -159,6 +161,39 @@ static void plan_control(struct gw_campaign *c, const char *title, double scale)
 	(void)snprintf(cell->name, sizeof(cell->name), "%s", title);
 }
 
+/* The headline with the links' own loss, and as many pairs as enough losses take. */
+static void plan_lossy(struct gw_campaign *c, double rtt_ms)
+{
+	struct gw_side a = side(c, &c->single, 1);
+	struct gw_side b = side(c, &c->cross, 1);
+	double hidden = json_number_value(
+		json_object_get(json_object_get(c->single.info, "model"), "hidden"));
+	struct gw_theory theory = {.stages = c->cross.stages, .loop_rtt_s = rtt_ms * 1e-3};
+	struct gw_cell *cell;
+	double packets_per_s;
+	double pairs;
+
+	shape(c, &a, 0);
+	shape(c, &b, rtt_ms);
+	theory.groups = b.groups;
+	theory.batch = b.batch;
+	theory.stage_s = gw_accelerator_stage_s(&c->accelerator, b.batch, b.batch);
+	packets_per_s = gw_theory_rate(&theory) / b.batch * b.ring->stages *
+			ceil(2 * hidden * b.batch / SEGMENT_BYTES);
+	cell = add(c, WEIGHT_BESIDE, rtt_ms, a, b, 1);
+	name(cell, "_lossy");
+	cell->link_loss_percent = gw_wanlink_own_loss_percent(c);
+	pairs = ceil(LOSSES_PLANNED /
+		     (packets_per_s * cell->link_loss_percent / 100 * cell->block_s));
+	if (cell->link_loss_percent <= 0)
+		cell->failed = "its links have no random loss of their own";
+	else if (!(pairs <= GW_CAMPAIGN_PAIRS_MAX))
+		cell->failed = "its links lose so little that 64 pairs would not see 30 losses";
+	else if (!c->options.quick)
+		cell->pairs_wanted = pairs > (double)c->options.pairs ? (uint32_t)pairs
+								      : (uint32_t)c->options.pairs;
+}
+
 static void plan_headline(struct gw_campaign *c, double rtt_ms)
 {
 	bool twin = c->cross_twin.client.fd >= 0;
@@ -210,6 +245,8 @@ static void plan(struct gw_campaign *c)
 		plan_distance(c, rtt_ms);
 		if (is_headline(c, rtt_ms)) {
 			plan_headline(c, rtt_ms);
+			if (c->options.lossy)
+				plan_lossy(c, rtt_ms);
 			plan_real(c, rtt_ms);
 		}
 	}
@@ -327,6 +364,8 @@ static void leave_out(struct gw_campaign *c)
 	for (uint32_t i = 0; i < c->cell_count; i++) {
 		struct gw_cell *cell = &c->cells[i];
 
+		if (cell->failed)
+			continue; /* its plan says why */
 		if (!chosen(c, cell->name))
 			cell->failed = "not chosen in this campaign";
 		else if (cell->a.ring->client.fd < 0 || cell->b.ring->client.fd < 0)
@@ -541,7 +580,8 @@ int gw_cells_run(struct gw_campaign *c)
 	if (r == 0 && !c->options.quick) {
 		r = run_pilot(c);
 		for (uint32_t i = 0; i < c->cell_count; i++)
-			if (c->cells[i].claims)
+			if (c->cells[i].claims || (c->cells[i].link_loss_percent > 0 &&
+						   c->cells[i].pairs_wanted < c->options.pairs))
 				c->cells[i].pairs_wanted = (uint32_t)c->options.pairs;
 		say_plan(c);
 	}

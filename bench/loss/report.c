@@ -117,6 +117,7 @@ static json_t *cell_beside(const struct gw_cell *cell)
 	beside_text(list, "mode", cell->a.scale > 0 ? "paced" : "real");
 	beside_text(list, "congestion", cell->congestion);
 	beside(list, "rtt_asked_ms", cell->rtt_ms);
+	beside(list, "link_loss_asked_percent", cell->link_loss_percent);
 	beside(list, "rtt_idle_ms", SIDE_MEAN(cell, true, rtt_idle_s) * 1e3);
 	beside(list, "rtt_load_ms", SIDE_MEAN(cell, true, rtt_load_s) * 1e3);
 	beside(list, "rtt_bulk_ms", SIDE_MEAN(cell, true, rtt_bulk_s) * 1e3);
@@ -264,8 +265,10 @@ static void loss_row(const struct gw_campaign *campaign, double km, json_t *rows
 	if (headline && !row.why)
 		row.why = real_disagrees(campaign);
 	loss_beside(campaign, cell, row.beside);
-	if (headline)
+	if (headline) {
 		beside_cell(campaign, cell_name, "_beside", row.beside);
+		beside_cell(campaign, cell_name, "_lossy", row.beside);
+	}
 	row_add(rows, &row);
 }
 
@@ -378,8 +381,8 @@ static void control_row(const struct gw_campaign *campaign, const struct gw_cont
 	row_add(rows, &row);
 }
 
-static void real_row(const struct gw_campaign *campaign, const char *cell_name, const char *name,
-		     json_t *rows)
+static void one_cell_row(const struct gw_campaign *campaign, const char *cell_name,
+			 const char *name, json_t *rows)
 {
 	const struct gw_cell *cell = gw_campaign_cell(campaign, cell_name);
 	struct gw_estimate loss;
@@ -426,7 +429,13 @@ json_t *gw_report_rows(const struct gw_campaign *campaign)
 		control_row(campaign, &gw_control_cells[i], rows);
 	(void)snprintf(cell_name, sizeof(cell_name), "%gkm_real", km);
 	(void)snprintf(name, sizeof(name), "loss.%gkm.real_percent", km);
-	real_row(campaign, cell_name, name, rows);
+	one_cell_row(campaign, cell_name, name, rows);
+	(void)snprintf(cell_name, sizeof(cell_name), "%gkm_lossy", km);
+	(void)snprintf(name, sizeof(name), "loss.%gkm.lossy_percent", km);
+	if (campaign->options.lossy)
+		one_cell_row(campaign, cell_name, name, rows);
+	else
+		row_missing(rows, name, "%", "not run: --lossy was not asked for");
 	return rows;
 }
 
@@ -483,12 +492,12 @@ static json_t *cell_json(const struct gw_campaign *campaign, const struct gw_cel
 	struct gw_estimate loss = gw_cell_loss(campaign, cell);
 	const char *why = no_claim(campaign, cell);
 	bool lossy;
-	json_t *object =
-		json_pack("{s:s, s:s, s:s, s:f, s:s, s:f, s:i, s:b}", "name", cell->name, "kind",
-			  cell->kind == GW_CELL_SERVE ? "serve" : "block", "mode",
-			  cell->a.scale > 0 ? "paced" : "real", "rtt_ms_asked", cell->rtt_ms,
-			  "congestion", cell->congestion, "block_s", cell->block_s, "pairs_wanted",
-			  (int)cell->pairs_wanted, "claim", why == NULL);
+	json_t *object = json_pack(
+		"{s:s, s:s, s:s, s:f, s:s, s:f, s:f, s:i, s:b}", "name", cell->name, "kind",
+		cell->kind == GW_CELL_SERVE ? "serve" : "block", "mode",
+		cell->a.scale > 0 ? "paced" : "real", "rtt_ms_asked", cell->rtt_ms, "congestion",
+		cell->congestion, "link_loss_asked_percent", cell->link_loss_percent, "block_s",
+		cell->block_s, "pairs_wanted", (int)cell->pairs_wanted, "claim", why == NULL);
 
 	if (why)
 		(void)json_object_set_new(object, "why", json_string(why));

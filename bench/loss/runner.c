@@ -273,12 +273,12 @@ static int set_congestion(struct gw_campaign *campaign, struct gw_side *side, co
 /* A falling delay reaches a congestion control at once, a rising one only after its memory of the
  * least delay (10 s in BBR) has passed; so quick campaigns, which run from the longest delay down,
  * age in full only for the first. */
-static int set_rtt(struct gw_campaign *campaign, double rtt_ms)
+static int set_links(struct gw_campaign *campaign, double rtt_ms, bool lossy)
 {
 	struct gw_ring_client *rings[] = {&campaign->cross, &campaign->cross_twin,
 					  &campaign->cross_real};
 	bool falling = campaign->rtt_ms >= rtt_ms;
-	int r = gw_wanlink_set_rtt(campaign, rtt_ms);
+	int r = gw_wanlink_set(campaign, rtt_ms, lossy);
 
 	for (size_t i = 0; i < GW_ARRAY_COUNT(rings); i++) {
 		rings[i]->aged = false;
@@ -291,10 +291,12 @@ static int set_rtt(struct gw_campaign *campaign, double rtt_ms)
 
 int gw_runner_prepare(struct gw_campaign *campaign, struct gw_cell *cell)
 {
+	bool lossy = cell->link_loss_percent > 0;
 	int r = 0;
 
-	if (campaign->rtt_ms < 0 || fabs(campaign->rtt_ms - cell->rtt_ms) > 1e-9)
-		r = set_rtt(campaign, cell->rtt_ms);
+	if (campaign->rtt_ms < 0 || fabs(campaign->rtt_ms - cell->rtt_ms) > 1e-9 ||
+	    campaign->lossy != lossy)
+		r = set_links(campaign, cell->rtt_ms, lossy);
 	if (r == 0)
 		r = set_congestion(campaign, &cell->a, cell->congestion);
 	if (r == 0)

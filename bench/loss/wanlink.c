@@ -49,30 +49,111 @@ static int simulate_rtt(struct gw_campaign *campaign, double rtt_ms)
 	return 0;
 }
 
-int gw_wanlink_set_rtt(struct gw_campaign *campaign, double rtt_ms)
+/* One link, each way; 0 or -EIO with the reason in campaign->error. */
+static int set_link(struct gw_campaign *campaign, uint32_t index, json_int_t delay_us, bool lossy)
+{
+	for (int k = 0; k < 2; k++) {
+		json_int_t loss = lossy ? campaign->links[index].loss_ppm[k] : 0;
+		json_int_t burst = lossy ? campaign->links[index].burst_enter_ppm[k] : 0;
+		json_t *params =
+			json_pack("{s:I, s:I}", "loss_ppm", loss, "burst_enter_ppm", burst);
+		json_t *answer;
+		const char *refused;
+		bool done;
+
+		if (delay_us >= 0)
+			(void)json_object_set_new(params, "delay_us", json_integer(delay_us));
+		answer = ask(campaign, json_pack("{s:s, s:s, s:i, s:o}", "op", "set", "link",
+						 campaign->links[index].name, "direction", k,
+						 "params", params));
+		refused = json_string_value(json_object_get(answer, "error"));
+		done = answer && !refused;
+		if (!done)
+			(void)snprintf(campaign->error, sizeof(campaign->error),
+				       "link %s of the emulator at %s: %s",
+				       campaign->links[index].name, campaign->options.emulator,
+				       refused ? refused : "no answer");
+		json_decref(answer);
+		if (!done)
+			return -EIO;
+	}
+	return 0;
+}
+
+int gw_wanlink_set(struct gw_campaign *campaign, double rtt_ms, bool lossy)
 {
 	if (campaign->options.simulate)
 		return simulate_rtt(campaign, rtt_ms);
 	if (!campaign->options.emulator && rtt_ms > 0)
 		return -ENOTSUP;
 	for (uint32_t i = 0; campaign->options.emulator && i < campaign->link_count; i++) {
-		json_int_t delay_us = (json_int_t)llround(rtt_ms * 1e3 * campaign->links[i].share);
-		json_t *answer = ask(campaign, json_pack("{s:s, s:s, s:{s:I}}", "op", "set", "link",
-							 campaign->links[i].name, "params",
-							 "delay_us", delay_us));
-		const char *refused = json_string_value(json_object_get(answer, "error"));
+		double delay_us = rtt_ms * 1e3 * campaign->links[i].share;
+		int r = set_link(campaign, i, (json_int_t)llround(delay_us), lossy);
 
-		if (!answer || refused) {
-			(void)snprintf(campaign->error, sizeof(campaign->error),
-				       "link %s of the emulator at %s: %s", campaign->links[i].name,
-				       campaign->options.emulator, refused ? refused : "no answer");
-			json_decref(answer);
-			return -EIO;
-		}
-		json_decref(answer);
+		if (r < 0)
+			return r;
 	}
 	campaign->rtt_ms = rtt_ms;
+	campaign->lossy = lossy;
 	return 0;
+}
+
+int gw_wanlink_open(struct gw_campaign *campaign)
+{
+	json_t *answer;
+	json_t *link;
+	size_t n;
+
+	if (!campaign->options.emulator || campaign->options.simulate)
+		return 0;
+	answer = ask(campaign, json_pack("{s:s}", "op", "stats"));
+	if (!json_is_array(json_object_get(answer, "links"))) {
+		(void)snprintf(campaign->error, sizeof(campaign->error),
+			       "the link emulator at %s does not answer",
+			       campaign->options.emulator);
+		json_decref(answer);
+		return -EIO;
+	}
+	json_array_foreach(json_object_get(answer, "links"), n, link)
+	{
+		const char *name = json_string_value(json_object_get(link, "name"));
+		const json_t *ways = json_object_get(link, "directions");
+
+		for (uint32_t i = 0; name && i < campaign->link_count; i++) {
+			if (strcmp(campaign->links[i].name, name) != 0)
+				continue;
+			for (size_t k = 0; k < 2; k++) {
+				const json_t *params =
+					json_object_get(json_array_get(ways, k), "params");
+
+				campaign->links[i].loss_ppm[k] =
+					json_integer_value(json_object_get(params, "loss_ppm"));
+				campaign->links[i].burst_enter_ppm[k] = json_integer_value(
+					json_object_get(params, "burst_enter_ppm"));
+			}
+		}
+	}
+	campaign->links_known = true;
+	json_decref(answer);
+	return 0;
+}
+
+void gw_wanlink_close(struct gw_campaign *campaign)
+{
+	for (uint32_t i = 0; campaign->links_known && i < campaign->link_count; i++)
+		if (set_link(campaign, i, -1, true) < 0)
+			(void)fprintf(stderr, "godwit-loss: its own loss was not given back: %s\n",
+				      campaign->error);
+	campaign->links_known = false;
+}
+
+double gw_wanlink_own_loss_percent(const struct gw_campaign *campaign)
+{
+	double sum = 0;
+
+	for (uint32_t i = 0; i < campaign->link_count; i++)
+		sum += (double)(campaign->links[i].loss_ppm[0] + campaign->links[i].loss_ppm[1]);
+	return campaign->link_count ? sum / (2e4 * campaign->link_count) : 0;
 }
 
 double gw_wanlink_limit_mbps(void)

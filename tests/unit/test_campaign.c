@@ -448,7 +448,8 @@ static void test_no_row_is_left_out(void **state)
 					    "loss.control_null_points",
 					    "loss.control_1pct_read",
 					    "loss.control_3pct_read",
-					    "loss.240km.real_percent"};
+					    "loss.240km.real_percent",
+					    "loss.240km.lossy_percent"};
 	json_t *rows = gw_report_rows(campaign);
 
 	(void)state;
