@@ -391,6 +391,9 @@ static void test_host_accounts(void **state)
 	assert_near(delta.foreign_percent, 2.5, 1e-9);
 	assert_near(delta.steal_percent, 0.25, 1e-9);
 	assert_near(delta.stages_s, 5, 1e-9);
+	assert_near(delta.user_s, 6, 1e-9);
+	assert_near(delta.steal_s, 0.1, 1e-9);
+	assert_near(delta.idle_s, 0, 1e-9);
 	to.agents_s = 1; /* an agent has ended: never more foreign time than there was in all */
 	delta = gw_host_delta(&from, &to);
 	assert_near(delta.foreign_percent, 5, 1e-9);
