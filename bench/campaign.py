@@ -106,8 +106,11 @@ def measure(grid, jobs, options):
     try:
         status = child.wait()
     except BaseException:
-        child.terminate()
-        child.wait()
+        child.terminate()  # it would finish the block under way; nobody waits for its figures now
+        try:
+            child.wait(2)
+        except subprocess.TimeoutExpired:
+            child.kill()
         raise
     if not output.exists() or not rows.exists():
         raise cluster.Failed(f"godwit-loss ended with status {status} and no figures")

@@ -230,13 +230,21 @@ class Cluster:
             say(f"kept: {self.folder}")
 
     def end_keepers(self):
-        """Without namespaces: the keepers outlive their agents by design, so end them by pid."""
+        """Without namespaces: keepers outlive their agents by design, so end them by pid, and wait:
+        they end their tasks first and write that down in the folder that goes next."""
+        pids = set()
         for host in self.hosts:
             log = self.folder / f"agent-{host}.log"
             words = log.read_text(encoding="utf-8").split() if log.exists() else []
-            for pid in {w[4:] for before, w in zip(words, words[1:])
-                        if before == "event=keeper" and w.startswith("pid=")}:
+            pids |= {int(w[4:]) for before, w in zip(words, words[1:])
+                     if before == "event=keeper" and w[4:].isdigit()}
+        for number, seconds in ((signal.SIGTERM, 5.0), (signal.SIGKILL, 2.0)):
+            for pid in pids:
                 try:
-                    os.kill(int(pid), signal.SIGTERM)
-                except (ValueError, OSError):
+                    os.kill(pid, number)
+                except OSError:
                     pass  # it ended already
+            deadline = time.monotonic() + seconds
+            while pids and time.monotonic() < deadline:
+                pids = {pid for pid in pids if pathlib.Path(f"/proc/{pid}").exists()}
+                time.sleep(0.05)
