@@ -40,7 +40,7 @@ def stage_spec(name, control, stages, placement, model, options=""):
              f"exec {cluster.STAGE} --control {control} --pin --core $1{options}")
     text = [f"name: {name}", "kind: serve", f"stages: {stages}",
             f"command: [sh, -c, '{stage}']",
-            "resources: {memory: 512MiB, ports: 1}", "grace: 2s", "model:"]
+            "resources: {cpu: 0, memory: 512MiB, ports: 1}", "grace: 2s", "model:"]
     text += [f"  {key}: {value}" for key, value in model.items()]
     return "\n".join(text + placement) + "\n"
 

@@ -101,8 +101,8 @@ extern const struct gw_format gw_spec_format; /* godwit-job(5) */
 	.type = GW_SCHEMA_COUNT, .fallback = "1", .min = 1, .max = GW_TASKS_PER_JOB_MAX,           \
 	.help = "number of tasks; each finds its number in GODWIT_TASK_INDEX"
 #define GW_SPEC_CPU                                                                                \
-	.type = GW_SCHEMA_MILLI, .fallback = "1", .min = 1, .max = 4000000,                        \
-	.help = "processors of each task, in thousandths at the finest"
+	.type = GW_SCHEMA_MILLI, .fallback = "1", .max = 4000000,                                  \
+	.help = "processors of each task, in thousandths at the finest; 0: no share and no limit"
 #define GW_SPEC_MEMORY                                                                             \
 	.type = GW_SCHEMA_BYTES, .fallback = "256 MiB", .min = 1u << 20, .max = 1ull << 46,        \
 	.help = "memory of each task"
