@@ -24,7 +24,7 @@
 #include "agent/core/agent.h"
 #include "agent/devices.h"
 #include "agent/keeper/protocol.h"
-#include "agent/log.h"
+#include "transport/log.h"
 #include "agent/memory.h"
 #include "agent/options.h"
 #include "agent/sample.h"

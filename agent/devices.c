@@ -17,7 +17,7 @@
 #include <unistd.h>
 
 #include "agent/gpu.h"
-#include "agent/log.h"
+#include "transport/log.h"
 #include "proto/base/buf.h"
 #include "transport/clock.h"
 #include "transport/reactor.h"

@@ -10,7 +10,7 @@
 #include <sys/epoll.h>
 
 #include "agent/keeper/protocol.h"
-#include "agent/log.h"
+#include "transport/log.h"
 #include "proto/base/check.h"
 #include "proto/base/table.h"
 #include "transport/reactor.h"

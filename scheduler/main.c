@@ -11,6 +11,7 @@
  * A count of starts, kept on disk, makes sure that it never gives an id out twice.
  */
 #include <errno.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -31,6 +32,7 @@
 #include "transport/file.h"
 #include "transport/host.h"
 #include "transport/identity.h"
+#include "transport/log.h"
 #include "transport/reactor.h"
 #include "transport/zap.h"
 #include "transport/zsock.h"
@@ -81,7 +83,15 @@ static const char *const role_names[] = {"agent", "user", "operator", NULL};
 static const Godwit__Role roles[] = {GODWIT__ROLE__ROLE_AGENT, GODWIT__ROLE__ROLE_USER,
 				     GODWIT__ROLE__ROLE_OPERATOR};
 
+/* Lines of one kind of event: a stranger who knocks fast must not fill a disk. */
+struct log_limit {
+	uint64_t second_us; /* its begin */
+	uint32_t lines;     /* in it */
+	uint64_t left_out;  /* since the last line */
+};
+
 struct daemon {
+	struct log_limit log_limits[GW_OBSERVED_KINDS];
 	struct gw_keys *keys;
 	struct gw_region region;
 	struct gw_identities *identities;
@@ -324,7 +334,7 @@ static void core_failed(void *context, int error)
 {
 	struct daemon *daemon = context;
 
-	(void)fprintf(stderr, "godwit-scheduler: it cannot go on: %s\n", strerror(-error));
+	gw_log("failed", "why=\"%s\"", strerror(-error));
 	daemon->failed = true;
 	gw_reactor_stop(daemon->reactor);
 }
@@ -333,8 +343,41 @@ static void stop_signal(void *context, int number)
 {
 	struct daemon *daemon = context;
 
-	(void)number;
+	gw_log("stopping", "signal=%d", number);
 	gw_reactor_stop(daemon->reactor);
+}
+
+static void observed(void *context, enum gw_observed what, const char *who, const char *why)
+{
+	static const struct {
+		const char *event;
+		uint32_t lines_per_s_max;
+	} kinds[GW_OBSERVED_KINDS] = {
+		[GW_OBSERVED_SESSION_OPEN] = {"session_open", 50},
+		[GW_OBSERVED_SESSION_CLOSED] = {"session_closed", 50},
+		[GW_OBSERVED_KEY_REFUSED] = {"key_refused", 1},
+		[GW_OBSERVED_JOINED] = {"joined", 50},
+		[GW_OBSERVED_JOIN_REFUSED] = {"join_refused", 1},
+		[GW_OBSERVED_REVOKED] = {"revoked", 50},
+	};
+	struct daemon *daemon = context;
+	struct log_limit *limit = &daemon->log_limits[what];
+	uint64_t now_us = gw_reactor_now(daemon->reactor).mono_us;
+
+	if (now_us - limit->second_us >= GW_US_PER_S) {
+		limit->second_us = now_us;
+		limit->lines = 0;
+	}
+	if (limit->lines >= kinds[what].lines_per_s_max) {
+		limit->left_out++;
+		return;
+	}
+	if (limit->left_out > 0)
+		gw_log(kinds[what].event, "left_out=%" PRIu64, limit->left_out);
+	gw_log(kinds[what].event, "name=%s%s%s%s", who, *why ? " why=\"" : "", why,
+	       *why ? "\"" : "");
+	limit->lines++;
+	limit->left_out = 0;
 }
 
 static int make_sockets(struct daemon *daemon, const struct run_options *options, uint32_t epoch,
@@ -355,6 +398,7 @@ static int make_sockets(struct daemon *daemon, const struct run_options *options
 		.term = epoch,
 		.worker_count = (uint32_t)options->workers,
 		.failed = core_failed,
+		.observe = observed,
 		.context = daemon,
 	};
 	struct gw_enrol_options joining = {
@@ -365,6 +409,8 @@ static int make_sockets(struct daemon *daemon, const struct run_options *options
 		.identities = daemon->identities,
 		.state_directory = options->common.state,
 		.endpoint = enrol,
+		.observe = observed,
+		.context = daemon,
 	};
 	int r = make_endpoint(options->listen, options->port, state, fault);
 
@@ -408,7 +454,10 @@ static int make_daemon(struct daemon *daemon, const struct run_options *options,
 	if (r == 0)
 		r = gw_zap_new(daemon->reactor, daemon->zmq, daemon->identities, &daemon->zap,
 			       fault);
-	return r == 0 ? make_sockets(daemon, options, epoch, fault) : r;
+	if (r != 0)
+		return r;
+	gw_zap_observe(daemon->zap, observed, daemon);
+	return make_sockets(daemon, options, epoch, fault);
 }
 
 static void free_daemon(struct daemon *daemon)
@@ -450,11 +499,13 @@ static int run_run(const struct gw_command *command, void *options, int operand_
 	(void)printf("region %s listens on %s, ports %u to %u\n", daemon.region.name, run->listen,
 		     gw_host_state_port(daemon.host), gw_enrol_port(daemon.enrol));
 	(void)fflush(stdout);
+	gw_log("ready", "region=%s", daemon.region.name);
 	gw_host_start(daemon.host);
 	if (gw_reactor_run(daemon.reactor) != 0)
 		daemon.failed = true;
 	if (!daemon.failed)
 		stop_orderly(&daemon);
+	gw_log("stopped", "good=%d", !daemon.failed);
 	free_daemon(&daemon);
 	return daemon.failed ? 1 : 0;
 }

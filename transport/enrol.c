@@ -71,6 +71,21 @@ static void send_refusal(struct gw_enrol *enrol, const struct gw_route *route,
 	send_out(enrol, route);
 }
 
+static void observe(const struct gw_enrol *enrol, enum gw_observed what, const char *who,
+		    const char *why)
+{
+	if (enrol->options.observe)
+		enrol->options.observe(enrol->options.context, what, who ? who : "", why);
+}
+
+/* Refuses whoever knocked with the key that the message's User-Id is. */
+static void refuse(struct gw_enrol *enrol, const struct gw_zmessage *message,
+		   const struct gw_now *now, enum gw_refusal code, const char *text)
+{
+	observe(enrol, GW_OBSERVED_JOIN_REFUSED, message->user_id, text);
+	send_refusal(enrol, &message->route, now, code, text);
+}
+
 static void send_certificate(struct gw_enrol *enrol, const struct gw_route *route,
 			     const struct gw_now *now, const uint8_t *bytes, size_t size)
 {
@@ -217,8 +232,7 @@ static const Godwit__JoinRequest *read_request(struct gw_enrol *enrol, const str
 	struct gw_fault text;
 
 	if (!envelope) {
-		send_refusal(enrol, &message->route, now, GW_REFUSAL_MALFORMED,
-			     "this is not an envelope");
+		refuse(enrol, message, now, GW_REFUSAL_MALFORMED, "this is not an envelope");
 		return NULL;
 	}
 	if (envelope->protocol_min > GW_PROTOCOL_MAX || envelope->protocol_max < GW_PROTOCOL_MIN) {
@@ -227,16 +241,28 @@ static const Godwit__JoinRequest *read_request(struct gw_enrol *enrol, const str
 			     "to %u; upgrade the older one",
 			     GW_PROTOCOL_MIN, GW_PROTOCOL_MAX, envelope->protocol_min,
 			     envelope->protocol_max);
-		send_refusal(enrol, &message->route, now, GW_REFUSAL_PROTOCOL, text.text);
+		refuse(enrol, message, now, GW_REFUSAL_PROTOCOL, text.text);
 		return NULL;
 	}
 	body = gw_wire_decode_body(&enrol->arena, envelope->body.data, envelope->body.len);
 	if (!body || body->kind_case != GODWIT__BODY__KIND_JOIN_REQUEST) {
-		send_refusal(enrol, &message->route, now, GW_REFUSAL_MALFORMED,
-			     "this is not a join request, and nothing else is heard here");
+		refuse(enrol, message, now, GW_REFUSAL_MALFORMED,
+		       "this is not a join request, and nothing else is heard here");
 		return NULL;
 	}
 	return body->join_request;
+}
+
+static void welcome(struct gw_enrol *enrol, const struct gw_zmessage *message,
+		    const Godwit__JoinRequest *request, const struct gw_now *now,
+		    const uint8_t *bytes, size_t size)
+{
+	const struct gw_identity *identity = gw_identities_find(
+		enrol->options.identities, gw_cert_node_id(request->signing_key.data));
+
+	CHECK(identity);
+	observe(enrol, GW_OBSERVED_JOINED, identity->cert.name, identity->cert.site);
+	send_certificate(enrol, &message->route, now, bytes, size);
 }
 
 static void received(void *context, const struct gw_zmessage *message)
@@ -250,8 +276,8 @@ static void received(void *context, const struct gw_zmessage *message)
 	size_t size;
 
 	if (!allowed(enrol, now.mono_us)) {
-		send_refusal(enrol, &message->route, &now, GW_REFUSAL_OVERLOAD,
-			     "too many join at once; try again in a second");
+		refuse(enrol, message, &now, GW_REFUSAL_OVERLOAD,
+		       "too many join at once; try again in a second");
 		return;
 	}
 	gw_arena_reset(&enrol->arena);
@@ -260,11 +286,11 @@ static void received(void *context, const struct gw_zmessage *message)
 		return;
 	wrong = check_request(request, message->user_id);
 	if (wrong)
-		send_refusal(enrol, &message->route, &now, GW_REFUSAL_IDENTITY, wrong);
+		refuse(enrol, message, &now, GW_REFUSAL_IDENTITY, wrong);
 	else if (admit(enrol, request, &now, bytes, &size, &fault) < 0)
-		send_refusal(enrol, &message->route, &now, GW_REFUSAL_IDENTITY, fault.text);
+		refuse(enrol, message, &now, GW_REFUSAL_IDENTITY, fault.text);
 	else
-		send_certificate(enrol, &message->route, &now, bytes, size);
+		welcome(enrol, message, request, &now, bytes, size);
 }
 
 int gw_enrol_new(const struct gw_enrol_options *options, struct gw_enrol **ret_enrol,

@@ -17,6 +17,7 @@
 #include "proto/wire.h"
 #include "transport/curve.h"
 #include "transport/fault.h"
+#include "transport/observe.h"
 
 #define GW_TOKEN_BYTES 32u
 
@@ -69,6 +70,8 @@ struct gw_enrol_options {
 	const char *endpoint; /* to bind */
 	uint16_t state_port;  /* told to who joined */
 	uint16_t heartbeat_port;
+	gw_observe_f *observe; /* who joined and who may not; may be NULL */
+	void *context;
 };
 
 int gw_enrol_new(const struct gw_enrol_options *options, struct gw_enrol **ret_enrol,

@@ -218,12 +218,27 @@ static void append_record(struct gw_host *host, const struct gw_effect *effect)
 		fail(host, error);
 }
 
+static const struct gw_identity *find_identity(const struct gw_host *host, struct gw_node_id node)
+{
+	return is_server(host) ? gw_identities_find(host->options.identities, node) : NULL;
+}
+
+static void observe(const struct gw_host *host, enum gw_observed what, struct gw_node_id node,
+		    const char *why)
+{
+	const struct gw_identity *identity = find_identity(host, node);
+
+	if (identity && host->options.observe)
+		host->options.observe(host->options.context, what, identity->cert.name, why);
+}
+
 static void revoke(struct gw_host *host, const struct gw_effect *effect)
 {
 	int error;
 
 	CHECK(is_server(host));
 	error = gw_identities_revoke(host->options.identities, effect->revoke.node);
+	observe(host, GW_OBSERVED_REVOKED, effect->revoke.node, "");
 	gw_sessions_shut(host->sessions, effect->revoke.node);
 	if (error < 0 && error != -ENOENT)
 		fail(host, error); /* it must not come back with the next start */
@@ -361,6 +376,7 @@ static void session_up(void *context, const struct gw_peer *peer, bool resumed)
 	struct gw_event event = {.kind = GW_EVENT_PEER_UP,
 				 .peer_up = {.peer = peer, .resumed = resumed}};
 
+	observe(context, GW_OBSERVED_SESSION_OPEN, peer->node, resumed ? "resumed" : "");
 	if (!(peer->roles & CLIENT_ROLES))
 		gw_host_feed(context, &event);
 }
@@ -370,9 +386,9 @@ static void session_down(void *context, struct gw_node_id node, const char *reas
 	struct gw_host *host = context;
 	struct gw_event event = {.kind = GW_EVENT_PEER_DOWN,
 				 .peer_down = {.node = node, .reason = reason}};
-	const struct gw_identity *identity =
-		is_server(host) ? gw_identities_find(host->options.identities, node) : NULL;
+	const struct gw_identity *identity = find_identity(host, node);
 
+	observe(host, GW_OBSERVED_SESSION_CLOSED, node, reason);
 	if (!identity || !(identity->cert.roles & CLIENT_ROLES))
 		gw_host_feed(host, &event);
 }

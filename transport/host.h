@@ -19,6 +19,7 @@
 #include "proto/step.h"
 #include "transport/curve.h"
 #include "transport/fault.h"
+#include "transport/observe.h"
 
 #define GW_HOST_CLIENTS_MAX 1024u  /* client sessions */
 #define GW_HOST_REQUESTS_MAX 4096u /* requests of all clients not yet answered */
@@ -58,7 +59,8 @@ struct gw_host_options {
 	gw_host_effect_f *effect;   /* NULL: such effects are a broken invariant */
 	gw_host_failed_f *failed;
 	gw_host_notice_f *notice; /* may be NULL */
-	void *context;            /* of the three above */
+	gw_observe_f *observe;    /* server: sessions and revocations; may be NULL */
+	void *context;            /* of the four above */
 };
 
 struct gw_host_counts {

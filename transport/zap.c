@@ -44,6 +44,8 @@ struct gw_zap {
 	struct gw_watch watch;
 	struct gw_prepare prepare;
 	uint64_t refused_count;
+	gw_observe_f *observe; /* NULL: nobody listens */
+	void *context;
 };
 
 static bool frame_is(const struct frame *frame, const char *text)
@@ -51,9 +53,9 @@ static bool frame_is(const struct frame *frame, const char *text)
 	return frame->size == strlen(text) && memcmp(frame->bytes, text, frame->size) == 0;
 }
 
-/* True with the User-Id: this key may enter this domain. */
-static bool admit(const struct gw_zap *zap, const struct request *request,
-		  char ret_user_id[USER_ID_BYTES])
+/* NULL with the User-Id: this key may enter this domain; otherwise why not. */
+static const char *admit(const struct gw_zap *zap, const struct request *request,
+			 char ret_user_id[USER_ID_BYTES])
 {
 	const struct frame *frames = request->frames;
 	const struct gw_identity *identity;
@@ -61,19 +63,41 @@ static bool admit(const struct gw_zap *zap, const struct request *request,
 	if (request->oversize || request->count != REQUEST_FRAMES ||
 	    !frame_is(&frames[VERSION], ZAP_VERSION) || !frame_is(&frames[MECHANISM], "CURVE") ||
 	    frames[KEY].size != GW_KEY_BYTES)
-		return false;
+		return "not a CURVE handshake";
 	if (frame_is(&frames[DOMAIN], GW_ZAP_ENROL)) {
 		(void)sodium_bin2hex(ret_user_id, USER_ID_BYTES, frames[KEY].bytes, GW_KEY_BYTES);
-		return true;
+		return NULL;
 	}
 	if (!frame_is(&frames[DOMAIN], GW_ZAP_STATE) &&
 	    !frame_is(&frames[DOMAIN], GW_ZAP_HEARTBEAT))
-		return false;
+		return "not a socket of this scheduler";
 	identity = gw_identities_find_key(zap->identities, frames[KEY].bytes);
 	if (!gw_identity_good(identity, gw_clock_wall_us()))
-		return false;
+		return !identity           ? "unknown key"
+		       : identity->revoked ? "revoked"
+					   : "its certificate is not valid now";
 	gw_id_format_hex(identity->node.id, ret_user_id);
-	return true;
+	return NULL;
+}
+
+static void observe_refusal(const struct gw_zap *zap, const struct request *request,
+			    const char *why)
+{
+	const struct frame *key = &request->frames[KEY];
+	const struct frame *address = &request->frames[ADDRESS];
+	const struct gw_identity *identity = NULL;
+	char key_text[USER_ID_BYTES] = "";
+	struct gw_fault text;
+
+	if (!zap->observe)
+		return;
+	if (key->size == GW_KEY_BYTES) {
+		identity = gw_identities_find_key(zap->identities, key->bytes);
+		(void)sodium_bin2hex(key_text, sizeof(key_text), key->bytes, GW_KEY_BYTES);
+	}
+	gw_fault_set(&text, "%s, from %.*s", why, (int)address->size, (const char *)address->bytes);
+	zap->observe(zap->context, GW_OBSERVED_KEY_REFUSED,
+		     identity ? identity->cert.name : key_text, text.text);
 }
 
 /* False: nothing there. */
@@ -144,12 +168,14 @@ static bool prepare(void *context)
 
 	while (readable(zap) && receive_request(zap, &request)) {
 		char user_id[USER_ID_BYTES];
-		bool admitted = admit(zap, &request, user_id);
+		const char *why = admit(zap, &request, user_id);
 
 		worked = true;
-		if (!admitted)
+		if (why) {
 			zap->refused_count++;
-		reply(zap, &request, admitted ? user_id : NULL);
+			observe_refusal(zap, &request, why);
+		}
+		reply(zap, &request, why ? NULL : user_id);
 	}
 	return worked;
 }
@@ -209,6 +235,12 @@ struct gw_zap *gw_zap_free(struct gw_zap *zap)
 		(void)zmq_close(zap->socket);
 	free(zap);
 	return NULL;
+}
+
+void gw_zap_observe(struct gw_zap *zap, gw_observe_f *observe, void *context)
+{
+	zap->observe = observe;
+	zap->context = context;
 }
 
 uint64_t gw_zap_refused_count(const struct gw_zap *zap)

@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "transport/fault.h"
+#include "transport/observe.h"
 
 #define GW_ZAP_STATE "state"
 #define GW_ZAP_HEARTBEAT "heartbeat"
@@ -22,6 +23,8 @@ struct gw_zap;
 int gw_zap_new(struct gw_reactor *reactor, void *zmq, const struct gw_identities *identities,
 	       struct gw_zap **ret_zap, struct gw_fault *fault);
 struct gw_zap *gw_zap_free(struct gw_zap *zap);
+/* Keys refused are told there from now on. */
+void gw_zap_observe(struct gw_zap *zap, gw_observe_f *observe, void *context);
 uint64_t gw_zap_refused_count(const struct gw_zap *zap);
 
 #endif

@@ -237,6 +237,11 @@ is 1 "$?" "exit of a command whose user was revoked"
 expect 0 'n1' "$godwit" --config "$folder/bob" sites
 is running "$(field 'v["state"]' "$godwit" --json jobs victim)" "the revoked user's job"
 expect 0 'Cancelled' "$godwit" cancel victim
+for line in 'joined name=n1' 'session_open name=n1' 'session_closed name=ada' 'revoked name=eve' \
+	'session_closed name=eve why="its identity was revoked"' \
+	'key_refused name=eve why="revoked, from .*127.0.0.1"' 'join_refused .*why="the token is .*used up.*'; do
+	grep -Eq "^time=[-0-9T:.]*Z event=$line( |$)" "$folder/scheduler.log" || fail "the scheduler's log: $line: $(grep refused "$folder/scheduler.log")"
+done
 
 echo "what survives"
 "$godwit" run -s east --name survivor -- \

@@ -1,6 +1,6 @@
 /* One line on stderr for each event of note: "time=... event=spawned attempt=... pid=...". */
-#ifndef GODWIT_AGENT_LOG_H
-#define GODWIT_AGENT_LOG_H
+#ifndef GODWIT_TRANSPORT_LOG_H
+#define GODWIT_TRANSPORT_LOG_H
 
 #include "proto/base/id.h"
 

@@ -1,6 +1,6 @@
 /* Lines for a person and for a collector; written whole, so that lines of two writers do not mix.
  */
-#include "agent/log.h"
+#include "transport/log.h"
 
 #include <stdarg.h>
 #include <stdio.h>
