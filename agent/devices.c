@@ -17,9 +17,9 @@
 #include <unistd.h>
 
 #include "agent/gpu.h"
-#include "transport/log.h"
 #include "proto/base/buf.h"
 #include "transport/clock.h"
+#include "transport/log.h"
 #include "transport/reactor.h"
 
 #define ANSWER_BYTES_MAX (64u << 10)

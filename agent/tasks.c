@@ -10,9 +10,9 @@
 #include <sys/epoll.h>
 
 #include "agent/keeper/protocol.h"
-#include "transport/log.h"
 #include "proto/base/check.h"
 #include "proto/base/table.h"
+#include "transport/log.h"
 #include "transport/reactor.h"
 
 #define RECONNECT_US (GW_US_PER_S)
