@@ -1,14 +1,11 @@
 /* godwit run: tasks from the command line, their output here, ^C to cancel. */
 #include <ctype.h>
-#include <inttypes.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "scheduler/ctl/ctl.h"
 #include "scheduler/ctl/spec.h"
-
-#define COMPLAINTS_MAX 10 /* tasks that are named when they failed */
 
 struct run_options {
 	struct ctl_options common;
@@ -116,36 +113,6 @@ static bool fill_command(struct ctl *ctl, struct gw_spec *spec, int count, char 
 	return spec->name != NULL;
 }
 
-/* What became of the tasks that did not succeed, a line each. */
-static void complain(const Godwit__JobInfo *job)
-{
-	int lines = 0;
-
-	for (size_t i = 0; i < job->n_tasks; i++) {
-		const Godwit__TaskInfo *task = job->tasks[i];
-		char why[300] = "";
-
-		if (strcmp(task->state, "succeeded") == 0)
-			continue;
-		if (lines++ == COMPLAINTS_MAX) {
-			(void)fprintf(stderr, "godwit: \"godwit jobs %s\" shows the others\n",
-				      ctl_job_id(job->job).text);
-			return;
-		}
-		if (task->signal > 0)
-			(void)snprintf(why, sizeof(why), "signal %" PRIu32, task->signal);
-		else if (task->exit_code > 0)
-			(void)snprintf(why, sizeof(why), "exit %" PRIu32, task->exit_code);
-		if (*task->error)
-			(void)snprintf(why + strlen(why), sizeof(why) - strlen(why), "%s%s",
-				       *why ? ", " : "", task->error);
-		ctl_clean(why);
-		(void)fprintf(stderr, "godwit: task %" PRIu32 "%s%s %s%s%s\n", task->task_index,
-			      *task->node_name ? " on " : "", task->node_name, task->state,
-			      *why ? ": " : "", why);
-	}
-}
-
 static int follow(struct ctl *ctl, const struct gw_id *id, uint32_t count)
 {
 	const struct ctl_follow_options output = {
@@ -167,7 +134,7 @@ static int follow(struct ctl *ctl, const struct gw_id *id, uint32_t count)
 	job = ctl_whole_job(ctl, id);
 	if (!job)
 		return 1;
-	complain(job);
+	ctl_show_failures(job);
 	if (ctl->options->json && ctl_print_message(&job->base) != 0)
 		return 1;
 	return ctl_job_exit(job);

@@ -33,6 +33,7 @@ static int wait_for(struct ctl *ctl, const struct gw_id *id)
 	job = ctl_whole_job(ctl, id);
 	if (!job)
 		return 1;
+	ctl_show_failures(job);
 	if (ctl->options->json && ctl_print_message(&job->base) != 0)
 		return 1;
 	return ctl_job_exit(job);

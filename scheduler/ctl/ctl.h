@@ -143,6 +143,8 @@ void ctl_show_prediction(const Godwit__Prediction *prediction);
 void ctl_show_verdicts(size_t count, Godwit__SiteVerdict *const *verdicts);
 void ctl_show_job(const Godwit__JobInfo *job);
 void ctl_show_tasks(const Godwit__JobInfo *job);
+/* On stderr: what became of the tasks that did not succeed, a line each, the first few. */
+void ctl_show_failures(const Godwit__JobInfo *job);
 
 /* follow.c: a job's output, as it comes. */
 #define CTL_FOLLOWED_MAX 1000u /* tasks whose output is followed at once */

@@ -5,7 +5,8 @@
 
 #include "scheduler/ctl/ctl.h"
 
-#define NOTES_MAX 20 /* lines of notes below a table */
+#define NOTES_MAX 20      /* lines of notes below a table */
+#define COMPLAINTS_MAX 10 /* tasks that are named when they failed */
 
 void ctl_show_placements(size_t count, Godwit__Placement *const *placements)
 {
@@ -149,4 +150,33 @@ void ctl_show_tasks(const Godwit__JobInfo *job)
 	}
 	ctl_table_print(&table);
 	show_not_enforced(job);
+}
+
+void ctl_show_failures(const Godwit__JobInfo *job)
+{
+	int lines = 0;
+
+	for (size_t i = 0; i < job->n_tasks; i++) {
+		const Godwit__TaskInfo *task = job->tasks[i];
+		char why[300] = "";
+
+		if (strcmp(task->state, "succeeded") == 0)
+			continue;
+		if (lines++ == COMPLAINTS_MAX) {
+			(void)fprintf(stderr, "godwit: \"godwit jobs %s\" shows the others\n",
+				      ctl_job_id(job->job).text);
+			return;
+		}
+		if (task->signal > 0)
+			(void)snprintf(why, sizeof(why), "signal %" PRIu32, task->signal);
+		else if (task->exit_code > 0)
+			(void)snprintf(why, sizeof(why), "exit %" PRIu32, task->exit_code);
+		if (*task->error)
+			(void)snprintf(why + strlen(why), sizeof(why) - strlen(why), "%s%s",
+				       *why ? ", " : "", task->error);
+		ctl_clean(why);
+		(void)fprintf(stderr, "godwit: task %" PRIu32 "%s%s %s%s%s\n", task->task_index,
+			      *task->node_name ? " on " : "", task->node_name, task->state,
+			      *why ? ": " : "", why);
+	}
 }

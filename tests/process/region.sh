@@ -156,6 +156,9 @@ resources: {cpu: 0.1, memory: 32 MiB}
 YAML
 expect 0 'digits succeeded' "$godwit" submit --wait "$folder/job.yaml"
 expect 0 'digits' "$godwit" jobs
+printf 'name: nothing\ncommand: [nosuchcmd]\n' >"$folder/nothing.yaml"
+expect 1 'nosuchcmd: no such program' "$godwit" submit --wait "$folder/nothing.yaml"
+grep -q '^godwit: task 0 on n[12] failed: ' "$folder/err" || fail "which task failed: $(cat "$folder/err")"
 expect 0 'succeeded' "$godwit" jobs digits
 expect 0 'CHOSEN' "$godwit" explain digits
 expect 0 'CHOSEN' "$godwit" plan "$folder/job.yaml"
