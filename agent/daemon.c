@@ -11,6 +11,7 @@
 #include "agent/daemon.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <malloc.h>
 #include <signal.h>
@@ -41,8 +42,9 @@
 #include "transport/zsock.h"
 
 #define MEMORY_SAVE_US                                                                             \
-	(60 * GW_US_PER_S)        /* a renewal is stored this seldom, or by a quarter lease */
-#define STOP_US (GW_US_PER_S / 2) /* for the last words to go out */
+	(60 * GW_US_PER_S)          /* a renewal is stored this seldom, or by a quarter lease */
+#define MEMORY_RETRY_US GW_US_PER_S /* while it cannot be stored */
+#define STOP_US (GW_US_PER_S / 2)   /* for the last words to go out */
 #define PATH_BYTES 4096u
 #define ADOPT_EFFECTS 4u
 
@@ -62,9 +64,10 @@ struct agent {
 	struct gw_devices *devices;
 	struct gw_timer sample_timer;
 	struct gw_prepare memory_prepare;
-	struct gw_agent_memory stored; /* on disk */
-	uint64_t stored_us;
-	bool started;   /* the core had its START */
+	struct gw_agent_memory stored; /* on disk, unless `unstored` */
+	uint64_t store_tried_us;       /* 0: never */
+	struct gw_fault unstored;      /* why it is not on disk; empty: it is */
+	bool started;                  /* the core had its START */
 	bool info_due;  /* the host's description is new, or may be another than before */
 	bool connected; /* as last logged */
 	bool failed;
@@ -82,24 +85,41 @@ static void log_fault(const char *event, const struct gw_fault *fault)
 
 /* --- what the core must remember ------------------------------------------------------------ */
 
-/* The term at once; a renewal when the stored one is getting old. */
+/* The term at once; a renewal when the stored one is getting old. The first write of a process is
+ * always due: an agent that cannot write takes no work from the first start on. */
+static bool store_due(const struct agent *agent, const struct gw_agent_memory *now)
+{
+	uint64_t old_us = now->lease_us / 4 < MEMORY_SAVE_US && now->lease_us > 0
+				  ? now->lease_us / 4
+				  : MEMORY_SAVE_US;
+
+	if (agent->store_tried_us == 0)
+		return true;
+	if (agent->unstored.text[0])
+		return gw_reactor_now(agent->reactor).mono_us - agent->store_tried_us >=
+		       MEMORY_RETRY_US;
+	return now->term != agent->stored.term || now->lease_us != agent->stored.lease_us ||
+	       (now->lease_us != 0 && now->renewed_us - agent->stored.renewed_us >= old_us);
+}
+
+/* While it cannot be stored nothing is started (carry_out): started under a term that the next
+ * agent does not know, a task could be started once more by the leader that was deposed. */
 static void store_memory(struct agent *agent)
 {
 	struct gw_agent_memory now = gw_agent_memory(agent->core);
-	uint64_t old_us = now.lease_us / 4 < MEMORY_SAVE_US && now.lease_us > 0 ? now.lease_us / 4
-										: MEMORY_SAVE_US;
-	struct gw_fault fault;
+	struct gw_fault fault = {""};
 
-	if (now.term == agent->stored.term && now.lease_us == agent->stored.lease_us &&
-	    (now.lease_us == 0 || now.renewed_us - agent->stored.renewed_us < old_us))
+	if (!store_due(agent, &now))
 		return;
-	if (gw_memory_save(agent->memory_path, &now, &fault) != 0) {
-		/* Going on would let a deposed leader be obeyed by the next agent. */
+	(void)gw_memory_save(agent->memory_path, &now, &fault); /* a failure has a sentence */
+	if (fault.text[0] && strcmp(fault.text, agent->unstored.text) != 0)
 		log_fault("cannot_remember", &fault);
-		agent->failed = true;
-		gw_reactor_stop(agent->reactor);
-	}
+	else if (!fault.text[0] && agent->unstored.text[0])
+		gw_log("remembers", "term=%" PRIu64, now.term);
+	agent->unstored = fault;
+	agent->store_tried_us = gw_reactor_now(agent->reactor).mono_us;
 	agent->stored = now;
+	/* Stored or not: the keeper must not end what the scheduler has renewed. */
 	if (agent->tasks && gw_id_equal(now.boot_id, gw_reactor_now(agent->reactor).boot_id))
 		gw_tasks_renew(agent->tasks, now.renewed_us);
 }
@@ -142,6 +162,10 @@ static void carry_out(void *context, const struct gw_effect *effect)
 			gw_log("peers_refused", "why=\"not a table that can be probed\"");
 		return;
 	case GW_EFFECT_SPAWN:
+		if (agent->unstored.text[0]) {
+			gw_tasks_refuse(agent->tasks, effect, agent->unstored.text);
+			return;
+		}
 		log_order("spawn", effect->spawn.attempt);
 		break;
 	case GW_EFFECT_KILL:

@@ -26,6 +26,7 @@ struct order {
 	struct order *previous;
 	uint8_t *bytes; /* SPAWN: encoded TaskStart, [size] */
 	size_t size;
+	char *refusal;     /* why it is not to be carried out; NULL: it is */
 	uint64_t grace_us; /* KILL */
 	uint64_t stream;   /* STREAM */
 	uint64_t offset;
@@ -104,6 +105,7 @@ static void unlink_order(struct gw_tasks *tasks, struct order *order)
 static void order_free(struct order *order)
 {
 	free(order->bytes);
+	free(order->refusal);
 	free(order);
 }
 
@@ -153,13 +155,15 @@ static void flush(struct gw_tasks *tasks)
 						   tasks->renewed_us) != 0;
 	while (tasks->listed && tasks->unsent) {
 		struct order *order = tasks->unsent;
-		int r = send_order(tasks, order);
+		int r = order->refusal ? -ECANCELED : send_order(tasks, order);
 
 		if (r == -ENOBUFS || r == -ENOTCONN)
 			return;
 		if (r != 0)
 			refuse_order(tasks, order,
-				     "the keeper does not take an order of that form");
+				     order->refusal
+					     ? order->refusal
+					     : "the keeper does not take an order of that form");
 		else
 			tasks->unsent = order->next;
 	}
@@ -471,6 +475,22 @@ struct gw_tasks *gw_tasks_free(struct gw_tasks *tasks)
 	return NULL;
 }
 
+/* At the list's end: what is fed to the core keeps the order of its effects. */
+static void add_order(struct gw_tasks *tasks, struct order *order)
+{
+	order->request = ++tasks->requests_given;
+	CHECK(gw_table_add(&tasks->orders, order) == 0);
+	order->previous = tasks->last;
+	if (tasks->last)
+		tasks->last->next = order;
+	else
+		tasks->first = order;
+	tasks->last = order;
+	if (!tasks->unsent)
+		tasks->unsent = order;
+	gw_reactor_defer(tasks->options.reactor, &tasks->pump);
+}
+
 static void fill_order(struct order *order, const struct gw_effect *effect)
 {
 	order->kind = effect->kind;
@@ -515,18 +535,20 @@ void gw_tasks_effect(struct gw_tasks *tasks, const struct gw_effect *effect)
 	 * had ended the agent, after which everything is asked anew. */
 	order = calloc(1, sizeof(*order));
 	CHECK(order);
-	order->request = ++tasks->requests_given;
 	fill_order(order, effect);
-	CHECK(gw_table_add(&tasks->orders, order) == 0);
-	order->previous = tasks->last;
-	if (tasks->last)
-		tasks->last->next = order;
-	else
-		tasks->first = order;
-	tasks->last = order;
-	if (!tasks->unsent)
-		tasks->unsent = order;
-	gw_reactor_defer(tasks->options.reactor, &tasks->pump);
+	add_order(tasks, order);
+}
+
+void gw_tasks_refuse(struct gw_tasks *tasks, const struct gw_effect *spawn, const char *why)
+{
+	struct order *order = calloc(1, sizeof(*order));
+
+	CHECK(order);
+	order->kind = GW_EFFECT_SPAWN;
+	order->attempt = spawn->spawn.attempt;
+	order->refusal = strdup(why);
+	CHECK(order->refusal);
+	add_order(tasks, order);
 }
 
 void gw_tasks_renew(struct gw_tasks *tasks, uint64_t renewed_us)

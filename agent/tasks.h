@@ -39,6 +39,8 @@ int gw_tasks_new(const struct gw_tasks_options *options, struct gw_tasks **ret_t
 struct gw_tasks *gw_tasks_free(struct gw_tasks *tasks);
 /* May be called from within a step's effects: nothing is fed before it returns. */
 void gw_tasks_effect(struct gw_tasks *tasks, const struct gw_effect *effect);
+/* A SPAWN that the agent itself refuses: the core hears so, the keeper nothing. Same rule. */
+void gw_tasks_refuse(struct gw_tasks *tasks, const struct gw_effect *spawn, const char *why);
 /* From when leases count (mono_us of this boot): the keeper ends what outlives its lease while
  * there is no agent. Same rule as for effects. */
 void gw_tasks_renew(struct gw_tasks *tasks, uint64_t renewed_us);

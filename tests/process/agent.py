@@ -4,6 +4,8 @@ Each test brings up a region on the loopback. Nothing sleeps: tasks wait for fil
 conditions with a deadline.
 """
 
+import errno
+import json
 import os
 import pathlib
 import signal
@@ -204,6 +206,52 @@ def driver_hangs(region):
     expect("devices", region.godwit("sites")["nodes"][0]["info"]["devices"], [])
 
 
+def full_disk(region):
+    """No room for what the agent must remember: what runs runs on, starts are refused."""
+    node = region.folder / "n2"
+    node.mkdir()
+    mount = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m,mode=700", "tmpfs", node],
+                           text=True, capture_output=True, check=False)
+    if mount.returncode != 0:
+        print(f"skipped: a small file system cannot be mounted: {mount.stderr.strip()}")
+        sys.exit(77)
+    try:
+        region.add_agent("n2", "b")
+        region.processes["agent-n1"].terminate()
+        wait_for("n1 to be gone", lambda: region.processes["agent-n1"].poll() is not None)
+        started_and_refused(region, node)
+    finally:
+        subprocess.run(["umount", "-l", node], check=True)
+
+
+def started_and_refused(region, node):
+    log = region.folder / "agent-n2.log"
+    job, started, go = waiting_task(region, "exit 9")
+    region.wait_state(job, "running")
+    with open(node / "filler", "wb", buffering=0) as filler:
+        for size in (1 << 16, 1):  # to the last byte
+            try:
+                while filler.write(bytes(size)):
+                    pass
+            except OSError as error:
+                expect("error", error.errno, errno.ENOSPC)
+    # A shorter lease than any before is one that the agent must remember.
+    refused = region.submit("exit 0", "refused", lease="1 h")
+    info = wait_for("the refusal", lambda: (i := region.job(refused)) and
+                    "No space left" in json.dumps(i) and i)
+    if "agent-memory" not in json.dumps(info):
+        raise Failed(f"the reason is not told: {info}")
+    expect("the agent lives", region.processes["agent-n2"].poll(), None)
+    expect("the task lives", alive(pids(started)[0]), True)
+    expect("lines about it", log.read_text().count("event=cannot_remember"), 1)
+    (node / "filler").unlink()
+    wait_for("the memory to be stored", lambda: "event=remembers" in log.read_text())
+    after = region.submit("exit 0", "after", lease="30 min")
+    region.wait_state(after, "succeeded")
+    go.touch()
+    expect_one_run(region, job, started, 9)
+
+
 def refuses_misuse(region):
     """Wrong options and a foreign state folder: a sentence each, exit 2 or 1."""
     config = region.folder / "agent.yaml"
@@ -229,7 +277,7 @@ def refuses_misuse(region):
 TESTS = [killed_mid_task, ended_without_agent, killed_again_and_again, stopped_in_order,
          cancelled_without_agent, keeper_killed, chatty_task,
          silent_for_a_while, paths_are_measured, accelerators_are_told, driver_hangs,
-         refuses_misuse]
+         full_disk, refuses_misuse]
 
 
 def main():

@@ -137,11 +137,11 @@ class Region:
         """One command of the user, as JSON."""
         return json.loads(run(CTL, command, "--config", self.folder / "user", "--json", *arguments))
 
-    def submit(self, script, name="test"):
-        """Submits `sh -c script`; the job's id."""
+    def submit(self, script, name="test", **more):
+        """Submits `sh -c script`, with `more` keys of a job file; the job's id."""
         spec = self.folder / f"{name}.yaml"
-        spec.write_text(json.dumps({"name": name, "kind": "task", "command": ["sh", "-c", script]}),
-                        encoding="utf-8")
+        spec.write_text(json.dumps({"name": name, "kind": "task",
+                                    "command": ["sh", "-c", script], **more}), encoding="utf-8")
         return self.godwit("submit", str(spec))["job"]
 
     def job(self, job):
