@@ -532,6 +532,7 @@ static int begin(struct agent *agent, struct gw_fault *fault)
 		return r;
 	}
 	if ((r = make_paths(agent, fault)) != 0 || (r = load_identity(agent, fault)) != 0 ||
+	    (r = gw_file_lock(agent->settings.state, fault)) != 0 ||
 	    (r = make_core(agent, fault)) != 0 || (r = make_reactor(agent, fault)) != 0 ||
 	    (r = make_sensors(agent, fault)) != 0 || (r = make_probe(agent, fault)) != 0)
 		return r;

@@ -435,6 +435,8 @@ static int make_daemon(struct daemon *daemon, const struct run_options *options,
 	int r = load_region(options->common.state, &daemon->keys, &daemon->region, fault);
 
 	if (r == 0)
+		r = gw_file_lock(options->common.state, fault);
+	if (r == 0)
 		r = count_start(options->common.state, &epoch, fault);
 	if (r == 0)
 		r = gw_identities_open(options->common.state, daemon->keys->signing_key,
@@ -738,6 +740,7 @@ int main(int argc, char **argv)
 		"STATE/revoked identities refused",
 		"STATE/tokens one-time tokens not yet used",
 		"STATE/epoch how often it was started",
+		"STATE/lock held by the scheduler that runs",
 		NULL,
 	};
 	static const char *const see_also[] = {"godwit(1)", "godwit-agent(8)", NULL};

@@ -173,6 +173,49 @@ int gw_file_write(const char *path, mode_t mode, bool keep, const void *bytes, s
 	return error;
 }
 
+static int lock_whole(const char *path, int fd, struct gw_fault *fault)
+{
+	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+
+	if (fcntl(fd, F_SETLK, &lock) == 0)
+		return 0;
+	if (errno != EACCES && errno != EAGAIN) {
+		gw_fault_set(fault, "cannot lock %s: %s", path, strerror(errno));
+		return -errno;
+	}
+	/* Its pid is 0 in a PID namespace that does not show it. */
+	if (fcntl(fd, F_GETLK, &lock) == 0 && lock.l_type != F_UNLCK && lock.l_pid > 0)
+		gw_fault_set(fault, "process %d already runs on this state folder; it holds %s",
+			     lock.l_pid, path);
+	else
+		gw_fault_set(fault,
+			     "another process already runs on this state folder; it holds %s",
+			     path);
+	return -EBUSY;
+}
+
+int gw_file_lock(const char *directory, struct gw_fault *fault)
+{
+	char path[GW_PATH_BYTES];
+	int fd;
+	int error;
+
+	if (gw_file_path(path, sizeof(path), directory, "lock") != 0) {
+		gw_fault_set(fault, "%s is too long a path", directory);
+		return -ENAMETOOLONG;
+	}
+	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0) {
+		error = -errno;
+		gw_fault_set(fault, "cannot open %s: %s", path, strerror(-error));
+		return error;
+	}
+	error = lock_whole(path, fd, fault);
+	if (error != 0)
+		(void)close(fd); /* it stays open else, and the lock with it */
+	return error;
+}
+
 int gw_file_rename(const char *from, const char *to)
 {
 	int error;

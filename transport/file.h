@@ -24,6 +24,13 @@ int gw_file_write(const char *path, mode_t mode, bool keep, const void *bytes, s
 		  struct gw_fault *fault);
 /* Both names in one file system; the new name lasts when it returns. 0; negative errno. */
 int gw_file_rename(const char *from, const char *to);
+/*
+ * Takes directory/lock for as long as this process lives: of two daemons on one state folder the
+ * second is refused. A record lock, since children do not inherit it and the kernel names its
+ * holder; it ends when any descriptor of the file is closed, so the file is opened nowhere else. 0;
+ * -EBUSY with the holder's pid in the sentence; other negative errno.
+ */
+int gw_file_lock(const char *directory, struct gw_fault *fault);
 /* "directory/name" as text; -ENAMETOOLONG. */
 int gw_file_path(char *ret_path, size_t path_bytes, const char *directory, const char *name);
 

@@ -13,7 +13,7 @@ import subprocess
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "support"))
-from region import AGENT, Failed, Region, wait_for  # noqa: E402
+from region import AGENT, KEEPER, SCHEDULER, Failed, Region, wait_for  # noqa: E402
 
 
 def expect(what, found, expected):
@@ -252,6 +252,24 @@ def started_and_refused(region, node):
     expect_one_run(region, job, started, 9)
 
 
+def one_a_folder(region):
+    """A second daemon on a state folder is refused by the first one's pid, and harms nothing."""
+    first = region.processes["agent-n1"].pid
+    scheduler = region.processes["scheduler"].pid
+    for pid, command in ((first, (AGENT, "run", "--state", region.folder / "n1",
+                                  "--data-address", "127.0.0.1", "--keeper", KEEPER)),
+                         (scheduler, (SCHEDULER, "run", "--state", region.folder / "scheduler",
+                                      "--listen", "127.0.0.1", "--port", str(region.port)))):
+        done = subprocess.run(command, text=True, capture_output=True, check=False, timeout=20)
+        expect("exit code", done.returncode, 1)
+        if f"process {pid} already runs on this state folder" not in done.stderr:
+            raise Failed(f"expected the pid {pid} in {done.stderr!r}")
+    region.wait_state(region.submit("exit 0"), "succeeded")
+    kill_hard(region, "n1")  # what it held ends with it
+    region.start_agent("n1")
+    region.wait_state(region.submit("exit 0", "after"), "succeeded")
+
+
 def refuses_misuse(region):
     """Wrong options and a foreign state folder: a sentence each, exit 2 or 1."""
     config = region.folder / "agent.yaml"
@@ -277,7 +295,7 @@ def refuses_misuse(region):
 TESTS = [killed_mid_task, ended_without_agent, killed_again_and_again, stopped_in_order,
          cancelled_without_agent, keeper_killed, chatty_task,
          silent_for_a_while, paths_are_measured, accelerators_are_told, driver_hangs,
-         full_disk, refuses_misuse]
+         full_disk, one_a_folder, refuses_misuse]
 
 
 def main():
