@@ -1,4 +1,5 @@
 /* godwit-agent: its commands and what --help and the man page say of them. */
+#include <errno.h>
 #include <limits.h>
 #include <malloc.h>
 #include <stddef.h>
@@ -49,6 +50,16 @@ struct join_options {
 	uint64_t limit_us;
 };
 
+/* Before the token is spent: a node cannot be made of a person's ticket. */
+static int check_role(const char *path, const struct gw_ticket *ticket, struct gw_fault *fault)
+{
+	if (ticket->role == GODWIT__ROLE__ROLE_AGENT)
+		return 0;
+	gw_fault_set(fault, "%s is a ticket for a person, not for a node: use it with godwit join",
+		     path);
+	return -EINVAL;
+}
+
 static int join(const struct gw_command *command, void *values, int operand_count, char **operands)
 {
 	const struct join_options *options = values;
@@ -60,6 +71,7 @@ static int join(const struct gw_command *command, void *values, int operand_coun
 	(void)operand_count;
 	(void)gethostname(hostname, sizeof(hostname) - 1); /* else empty, and refused as a name */
 	if (gw_ticket_load(operands[0], &ticket, &fault) < 0 ||
+	    check_role(operands[0], &ticket, &fault) < 0 ||
 	    gw_join(options->state, &ticket, options->name ? options->name : hostname,
 		    options->limit_us, &fault) < 0) {
 		(void)fprintf(stderr, "godwit-agent: %s\n", fault.text);

@@ -10,6 +10,7 @@
  * The journal is in memory: a scheduler that starts again knows its identities and nothing of jobs.
  * A count of starts, kept on disk, makes sure that it never gives an id out twice.
  */
+#include <arpa/inet.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <signal.h>
@@ -19,6 +20,7 @@
 #include <string.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <sodium.h>
 
@@ -37,6 +39,7 @@
 #include "transport/zap.h"
 #include "transport/zsock.h"
 
+#define EXIT_USAGE 2
 #define EPOCH_FILE "epoch"
 #define STOP_US (GW_US_PER_S / 2) /* for the last words to go out */
 
@@ -114,13 +117,27 @@ static int complain(const struct gw_fault *fault)
 static int make_endpoint(const char *address, uint64_t port, char *ret_endpoint,
 			 struct gw_fault *fault)
 {
-	bool bare_v6 = strchr(address, ':') && address[0] != '[';
+	bool bare_v6 = strchr(address, ':');
 	int length = snprintf(ret_endpoint, GW_ENDPOINT_BYTES_MAX + 1,
 			      bare_v6 ? "tcp://[%s]:%u" : "tcp://%s:%u", address, (unsigned)port);
 
 	if (length > 0 && (unsigned)length <= GW_ENDPOINT_BYTES_MAX)
 		return 0;
 	gw_fault_set(fault, "--listen %s is too long for an address", address);
+	return -EINVAL;
+}
+
+/* Names are not looked up: what the joiner reaches must not change with a name server's word. */
+static int check_listen(const char *address)
+{
+	uint8_t bytes[sizeof(struct in6_addr)];
+
+	if (inet_pton(AF_INET, address, bytes) == 1 || inet_pton(AF_INET6, address, bytes) == 1)
+		return 0;
+	(void)fprintf(stderr,
+		      "godwit-scheduler: --listen: found \"%s\", expected an IP address like "
+		      "10.0.0.1 or fd00::1\n",
+		      address);
 	return -EINVAL;
 }
 
@@ -230,7 +247,7 @@ static int read_grant(const struct token_options *options, struct gw_grant *gran
 
 static int make_ticket(const struct token_options *options, struct gw_fault *fault)
 {
-	struct gw_ticket ticket = {.enrol_endpoint = ""};
+	struct gw_ticket ticket = {.role = roles[options->role]};
 	struct gw_grant grant = {.role = GODWIT__ROLE__ROLE_NONE};
 	struct gw_keys *keys;
 	int r = read_grant(options, &grant, fault);
@@ -262,11 +279,18 @@ static int run_token(const struct gw_command *command, void *options, int operan
 	(void)command;
 	(void)operand_count;
 	(void)operands;
+	if (check_listen(token->listen) != 0)
+		return EXIT_USAGE;
+	if (access(token->ticket, F_OK) == 0) { /* before a token is made for it */
+		gw_fault_set(&fault, "%s exists and is not overwritten", token->ticket);
+		return complain(&fault);
+	}
 	if (make_ticket(token, &fault) != 0)
 		return complain(&fault);
 	(void)printf("Wrote %s, a ticket for one %s. It is a secret until used: carry it to its "
-		     "host and run godwit join there.\n",
-		     token->ticket, role_names[token->role]);
+		     "host and run %s join there.\n",
+		     token->ticket, role_names[token->role],
+		     roles[token->role] == GODWIT__ROLE__ROLE_AGENT ? "godwit-agent" : "godwit");
 	return 0;
 }
 
@@ -494,6 +518,8 @@ static int run_run(const struct gw_command *command, void *options, int operand_
 	(void)command;
 	(void)operand_count;
 	(void)operands;
+	if (check_listen(run->listen) != 0)
+		return EXIT_USAGE;
 	if (make_daemon(&daemon, run, &fault) != 0) {
 		free_daemon(&daemon);
 		return complain(&fault);

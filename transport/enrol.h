@@ -37,6 +37,7 @@ struct gw_grant {
 
 struct gw_ticket {
 	struct gw_region region; /* its endpoints are empty */
+	enum _Godwit__Role role; /* what the token gives: the joiner's program sees if it is its */
 	char enrol_endpoint[GW_ENDPOINT_BYTES_MAX + 1];
 	uint8_t token[GW_TOKEN_BYTES];
 };
@@ -53,7 +54,7 @@ int gw_token_look(const char *state_directory, const uint8_t token[GW_TOKEN_BYTE
 int gw_token_use(const char *state_directory, const uint8_t token[GW_TOKEN_BYTES],
 		 struct gw_node_id node, int64_t wall_us, struct gw_grant *ret_grant,
 		 struct gw_fault *fault);
-/* A ticket is a secret until used: mode 0600, checked when read. */
+/* A ticket is a secret until used: mode 0600, checked when read. -EEXIST: a file is there. */
 int gw_ticket_save(const char *path, const struct gw_ticket *ticket, struct gw_fault *fault);
 int gw_ticket_load(const char *path, struct gw_ticket *ret_ticket, struct gw_fault *fault);
 

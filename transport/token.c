@@ -187,6 +187,26 @@ int gw_token_use(const char *state_directory, const uint8_t token[GW_TOKEN_BYTES
 	return error;
 }
 
+static const char *const ticket_roles[] = {
+	[GODWIT__ROLE__ROLE_AGENT] = "agent",
+	[GODWIT__ROLE__ROLE_USER] = "user",
+	[GODWIT__ROLE__ROLE_OPERATOR] = "operator",
+};
+
+static void ticket_role(struct gw_lines *lines, enum _Godwit__Role *ret_role)
+{
+	char text[16] = "";
+
+	gw_lines_text(lines, "role", text, sizeof(text));
+	for (size_t i = 0; i < GW_ARRAY_COUNT(ticket_roles); i++)
+		if (ticket_roles[i] && strcmp(text, ticket_roles[i]) == 0) {
+			*ret_role = (enum _Godwit__Role)i;
+			return;
+		}
+	if (!lines->error.text[0])
+		gw_fault_set(&lines->error, "\"role\" must be agent, user or operator");
+}
+
 int gw_ticket_save(const char *path, const struct gw_ticket *ticket, struct gw_fault *fault)
 {
 	const struct gw_region *region = &ticket->region;
@@ -197,16 +217,20 @@ int gw_ticket_save(const char *path, const struct gw_ticket *ticket, struct gw_f
 	int size;
 	int error;
 
+	CHECK(ticket->role > GODWIT__ROLE__ROLE_NONE);
+	CHECK((size_t)ticket->role < GW_ARRAY_COUNT(ticket_roles));
+	CHECK(ticket_roles[ticket->role]);
 	(void)sodium_bin2hex(signing, sizeof(signing), region->signing_key, GW_KEY_BYTES);
 	(void)sodium_bin2hex(exchange, sizeof(exchange), region->exchange_key, GW_KEY_BYTES);
 	(void)sodium_bin2hex(token, sizeof(token), ticket->token, GW_TOKEN_BYTES);
 	size = snprintf(file, sizeof(file),
 			TICKET_HEADER "\nregion %s\nsigning-key %s\nexchange-key %s\nenrol %s\n"
-				      "token %s\n",
-			region->name, signing, exchange, ticket->enrol_endpoint, token);
+				      "role %s\ntoken %s\n",
+			region->name, signing, exchange, ticket->enrol_endpoint,
+			ticket_roles[ticket->role], token);
 	CHECK(size > 0);
 	CHECK((size_t)size < sizeof(file));
-	error = gw_file_write(path, 0600, false, file, (size_t)size, fault);
+	error = gw_file_write(path, 0600, true, file, (size_t)size, fault);
 	sodium_memzero(token, sizeof(token));
 	sodium_memzero(file, sizeof(file));
 	return error;
@@ -228,6 +252,7 @@ int gw_ticket_load(const char *path, struct gw_ticket *ret_ticket, struct gw_fau
 	gw_lines_key(&lines, "signing-key", ticket.region.signing_key);
 	gw_lines_key(&lines, "exchange-key", ticket.region.exchange_key);
 	gw_lines_text(&lines, "enrol", ticket.enrol_endpoint, sizeof(ticket.enrol_endpoint));
+	ticket_role(&lines, &ticket.role);
 	gw_lines_key(&lines, "token", ticket.token);
 	error = gw_lines_end(&lines, path, fault);
 	sodium_memzero(file, sizeof(file));

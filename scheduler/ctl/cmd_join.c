@@ -78,8 +78,14 @@ static int run(const struct gw_command *command, void *options, int operand_coun
 				  "beginning with a letter or digit.");
 	if (!ctl_directory(&join->common, directory, sizeof(directory)))
 		return ctl_fail(&join->common, "the path of the configuration folder is too long.");
-	if (gw_ticket_load(operands[0], &ticket, &fault) < 0 ||
-	    gw_join(directory, &ticket, name, join->common.timeout_us, &fault) < 0)
+	if (gw_ticket_load(operands[0], &ticket, &fault) < 0)
+		return ctl_fail(&join->common, "%s", fault.text);
+	if (ticket.role == GODWIT__ROLE__ROLE_AGENT) /* before the token is spent */
+		return ctl_fail(&join->common,
+				"%s is a ticket for a node, not for a person: use it with "
+				"godwit-agent join on that node.",
+				operands[0]);
+	if (gw_join(directory, &ticket, name, join->common.timeout_us, &fault) < 0)
 		return ctl_fail(&join->common, "%s", fault.text);
 	return say_joined(&join->common, directory);
 }

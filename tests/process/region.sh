@@ -109,13 +109,22 @@ echo "a region, two nodes, three users"
 ticket ada.ticket --role operator --name ada
 ticket bob.ticket --role user --name bob
 ticket eve.ticket --role user --name eve
+expect 1 'is not overwritten' "$scheduler" token --state "$folder/region" --listen 127.0.0.1 \
+	--ticket "$folder/eve.ticket" --role user --name eve
+expect 2 'expected an IP address' "$scheduler" token --state "$folder/region" --listen host.name \
+	--ticket "$folder/none.ticket" --role user --name eve
+expect 1 'a ticket for a person' "$agent" join --state "$folder/n1" "$folder/eve.ticket"
 ticket n1.ticket --role agent --site east --name n1
 ticket n2.ticket --role agent --site west --name n2
 serve
 export GODWIT_CONFIG=$folder/ada
 eventually 20 "$godwit" --timeout 1s join "$folder/ada.ticket"
-for name in bob eve n1 n2; do
+for name in bob eve; do
 	expect 0 "as $name" "$godwit" --config "$folder/$name" join "$folder/$name.ticket"
+done
+for name in n1 n2; do
+	expect 1 'a ticket for a node' "$godwit" --config "$folder/$name" join "$folder/$name.ticket"
+	expect 0 'joined region north' "$agent" join --state "$folder/$name" "$folder/$name.ticket"
 done
 start_agent n1 $((port + 1000))
 n1_pid=$agent_pid

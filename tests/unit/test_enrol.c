@@ -72,6 +72,7 @@ static int set_up(void **state)
 	};
 	assert_int_equal(gw_enrol_new(&options, &it->enrol, &fault), 0);
 	it->ticket.region = it->region->region;
+	it->ticket.role = GODWIT__ROLE__ROLE_AGENT;
 	(void)snprintf(it->ticket.enrol_endpoint, sizeof(it->ticket.enrol_endpoint),
 		       "tcp://127.0.0.1:%u", gw_enrol_port(it->enrol));
 	*state = it;
@@ -438,7 +439,9 @@ static void tickets_are_secrets(void **state)
 	memset(it->ticket.token, 7, sizeof(it->ticket.token));
 	assert_int_equal(gw_file_path(path, sizeof(path), it->region->directory, "ticket"), 0);
 	assert_int_equal(gw_ticket_save(path, &it->ticket, &fault), 0);
+	assert_int_equal(gw_ticket_save(path, &it->ticket, &fault), -EEXIST);
 	assert_int_equal(gw_ticket_load(path, &ticket, &fault), 0);
+	assert_int_equal(ticket.role, GODWIT__ROLE__ROLE_AGENT);
 	assert_memory_equal(ticket.token, it->ticket.token, sizeof(ticket.token));
 	assert_string_equal(ticket.enrol_endpoint, it->ticket.enrol_endpoint);
 	assert_memory_equal(ticket.region.signing_key, it->ticket.region.signing_key, GW_KEY_BYTES);
