@@ -244,6 +244,13 @@ def started_and_refused(region, node):
     expect("the agent lives", region.processes["agent-n2"].poll(), None)
     expect("the task lives", alive(pids(started)[0]), True)
     expect("lines about it", log.read_text().count("event=cannot_remember"), 1)
+    # The next agent does not know what this one could not store: it starts nothing either.
+    kill_hard(region, "n2")
+    region.start_agent("n2")
+    region.wait_up("n2")
+    again = region.submit("exit 0", "again")  # a lease as the first one's: nothing new to store
+    wait_for("the refusal", lambda: "No space left" in json.dumps(region.job(again)))
+    expect("the task lives", alive(pids(started)[0]), True)
     (node / "filler").unlink()
     wait_for("the memory to be stored", lambda: "event=remembers" in log.read_text())
     after = region.submit("exit 0", "after", lease="30 min")
