@@ -6,6 +6,7 @@
 
 #include "agent/core/state.h"
 #include "proto/base/limits.h"
+#include "proto/rlimit.h"
 
 #define DEVICES_MAX 64u
 #define PATH_BYTES_MAX GW_PATH_BYTES_MAX
@@ -43,6 +44,9 @@ static bool may_name(const struct gw_agent_config *config, const char *user)
 int gw_start_check(const Godwit__TaskStart *start, const struct gw_agent_config *config,
 		   char *ret_text, size_t size)
 {
+	struct gw_rlimit limits[GW_RLIMITS_MAX];
+	char text[GW_RLIMIT_ERROR_BYTES];
+
 	if (start->n_arguments == 0 || start->arguments[0][0] == '\0')
 		return fault(ret_text, size, "the start names no program");
 	if (start->n_arguments > GW_ARGS_MAX)
@@ -62,6 +66,8 @@ int gw_start_check(const Godwit__TaskStart *start, const struct gw_agent_config 
 			       start->user);
 		return -EINVAL;
 	}
+	if (gw_rlimits_parse(start->rlimits, start->n_rlimits, limits, text) < 0)
+		return fault(ret_text, size, text);
 	if (gw_wire_size(&start->base) > config->start_bytes_max)
 		return fault(ret_text, size, "the start is larger than the keeper takes");
 	return check_environment(start, ret_text, size);

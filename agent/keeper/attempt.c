@@ -194,13 +194,18 @@ static void settle_start(struct gw_attempt *attempt)
 	gw_attempt_touch(attempt);
 }
 
-static size_t take_rlimits(const Godwit__KeeperSpawn *spawn, struct gw_launch_rlimit *ret_rlimits)
+static size_t take_rlimits(const Godwit__KeeperSpawn *spawn, struct gw_rlimit *ret_rlimits)
 {
-	for (size_t i = 0; i < spawn->n_rlimits; i++)
-		ret_rlimits[i] = (struct gw_launch_rlimit){
-			.resource = gw_launch_rlimit_find(spawn->rlimits[i]->name),
-			.limit = {spawn->rlimits[i]->soft, spawn->rlimits[i]->hard},
+	for (size_t i = 0; i < spawn->n_rlimits; i++) {
+		const Godwit__KeeperRlimit *asked = spawn->rlimits[i];
+
+		ret_rlimits[i] = (struct gw_rlimit){
+			.name = asked->name,
+			.resource = gw_rlimit_find(asked->name, strlen(asked->name), NULL),
+			.soft = asked->soft,
+			.hard = asked->hard,
 		};
+	}
 	return spawn->n_rlimits;
 }
 
@@ -208,7 +213,7 @@ static int fork_child(const Godwit__KeeperSpawn *spawn, const char *name, int wo
 		      struct gw_launched *ret_launched)
 {
 	const Godwit__TaskStart *start = spawn->start;
-	struct gw_launch_rlimit rlimits[GW_REQUEST_RLIMITS_MAX];
+	struct gw_rlimit rlimits[GW_RLIMITS_MAX];
 	char **arguments = calloc(start->n_arguments + 1, sizeof(*arguments));
 	struct gw_launch launch = {
 		.attempt = name,
@@ -220,8 +225,6 @@ static int fork_child(const Godwit__KeeperSpawn *spawn, const char *name, int wo
 		.user = start->user && *start->user ? start->user : NULL,
 		.rlimits = rlimits,
 		.rlimit_count = take_rlimits(spawn, rlimits),
-		.cpus = spawn->cpus,
-		.cpu_count = spawn->n_cpus,
 	};
 	int result;
 

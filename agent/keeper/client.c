@@ -20,6 +20,7 @@
 
 #include "agent/keeper/protocol.h"
 #include "proto/base/time.h"
+#include "proto/rlimit.h"
 #include "proto/wire.h"
 
 #define QUEUE_BYTES_MAX (4u << 20)
@@ -201,20 +202,42 @@ int gw_keeper_spawn(struct gw_keeper_client *client, uint64_t request,
 	return ask(client, request, &message);
 }
 
+/* -EPROTO: the start's limits are none. */
+static int spawn_start(struct gw_keeper_client *client, uint64_t request,
+		       const Godwit__TaskStart *start)
+{
+	Godwit__KeeperSpawn spawn = GODWIT__KEEPER_SPAWN__INIT;
+	Godwit__KeeperRlimit rlimits[GW_RLIMITS_MAX];
+	Godwit__KeeperRlimit *list[GW_RLIMITS_MAX];
+	struct gw_rlimit limits[GW_RLIMITS_MAX];
+	char text[GW_RLIMIT_ERROR_BYTES];
+
+	if (gw_rlimits_parse(start->rlimits, start->n_rlimits, limits, text) < 0)
+		return -EPROTO;
+	for (size_t i = 0; i < start->n_rlimits; i++) {
+		godwit__keeper_rlimit__init(&rlimits[i]);
+		rlimits[i].name = (char *)(uintptr_t)limits[i].name; /* only read, as start */
+		rlimits[i].soft = limits[i].soft;
+		rlimits[i].hard = limits[i].hard;
+		list[i] = &rlimits[i];
+	}
+	spawn.start = (Godwit__TaskStart *)(uintptr_t)start;
+	spawn.rlimits = list;
+	spawn.n_rlimits = start->n_rlimits;
+	return gw_keeper_spawn(client, request, &spawn);
+}
+
 int gw_keeper_spawn_bytes(struct gw_keeper_client *client, uint64_t request, const uint8_t *bytes,
 			  size_t size)
 {
-	Godwit__KeeperSpawn spawn = GODWIT__KEEPER_SPAWN__INIT;
 	const Godwit__TaskStart *start;
 	struct gw_arena arena;
 	int result = -EPROTO;
 
 	gw_arena_init(&arena, GW_KEEPER_DECODE_BYTES_MAX);
 	start = gw_wire_decode(&godwit__task_start__descriptor, &arena, bytes, size);
-	if (start) {
-		spawn.start = (Godwit__TaskStart *)(uintptr_t)start; /* only read */
-		result = gw_keeper_spawn(client, request, &spawn);
-	}
+	if (start)
+		result = spawn_start(client, request, start);
 	gw_arena_deinit(&arena);
 	return result;
 }

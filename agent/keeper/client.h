@@ -58,8 +58,8 @@ bool gw_keeper_client_wants_write(const struct gw_keeper_client *client);
  */
 int gw_keeper_spawn(struct gw_keeper_client *client, uint64_t request,
 		    const Godwit__KeeperSpawn *spawn);
-/* The same, from the encoded TaskStart that a SPAWN effect carries. Also -EPROTO: not a TaskStart.
- */
+/* The same, from the encoded TaskStart that a SPAWN effect carries. Also -EPROTO: not a TaskStart,
+ * or one with resource limits that are none. */
 int gw_keeper_spawn_bytes(struct gw_keeper_client *client, uint64_t request, const uint8_t *bytes,
 			  size_t size);
 int gw_keeper_kill(struct gw_keeper_client *client, uint64_t request,

@@ -6,46 +6,18 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <pwd.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "proto/base/check.h"
 
 #define DEFAULT_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-
-static const struct {
-	const char *name;
-	int resource;
-} rlimit_names[] = {
-	{"as", RLIMIT_AS},
-	{"core", RLIMIT_CORE},
-	{"cpu", RLIMIT_CPU},
-	{"data", RLIMIT_DATA},
-	{"fsize", RLIMIT_FSIZE},
-	{"memlock", RLIMIT_MEMLOCK},
-	{"nice", RLIMIT_NICE},
-	{"nofile", RLIMIT_NOFILE},
-	{"nproc", RLIMIT_NPROC},
-	{"rtprio", RLIMIT_RTPRIO},
-	{"rttime", RLIMIT_RTTIME},
-	{"sigpending", RLIMIT_SIGPENDING},
-	{"msgqueue", RLIMIT_MSGQUEUE},
-	{"stack", RLIMIT_STACK},
-};
-
-int gw_launch_rlimit_find(const char *name)
-{
-	for (size_t i = 0; i < GW_ARRAY_COUNT(rlimit_names); i++)
-		if (!strcmp(name, rlimit_names[i].name))
-			return rlimit_names[i].resource;
-	return -1;
-}
 
 /* --- in the child --- */
 
@@ -75,21 +47,16 @@ static void reset_signals(void)
 	(void)sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
+/* Last before the program, so that none hinders the way there; and with the rights of the task's
+ * user, so that nobody raises what the host allows him at most. */
 static void set_limits(const struct gw_launch *launch, int error_fd)
 {
-	for (size_t i = 0; i < launch->rlimit_count; i++)
-		if (setrlimit((__rlimit_resource_t)launch->rlimits[i].resource,
-			      &launch->rlimits[i].limit))
-			give_up(error_fd, "resource limit %zu cannot be set: %s", i + 1,
-				strerrordesc_np(errno));
-	if (launch->cpu_count > 0) {
-		cpu_set_t set;
+	for (size_t i = 0; i < launch->rlimit_count; i++) {
+		const struct gw_rlimit *limit = &launch->rlimits[i];
+		const struct rlimit value = {limit->soft, limit->hard};
 
-		CPU_ZERO(&set);
-		for (size_t i = 0; i < launch->cpu_count; i++)
-			CPU_SET(launch->cpus[i], &set);
-		if (sched_setaffinity(0, sizeof(set), &set))
-			give_up(error_fd, "the list of CPUs cannot be set: %s",
+		if (setrlimit((__rlimit_resource_t)limit->resource, &value))
+			give_up(error_fd, "the resource limit %s cannot be set: %s", limit->name,
 				strerrordesc_np(errno));
 	}
 }
@@ -179,10 +146,10 @@ __attribute__((noreturn)) static void run_child(const struct gw_launch *launch, 
 		give_up(error_fd, "the working folder cannot be entered: %s",
 			strerrordesc_np(errno));
 	set_mark(launch, error_fd);
-	set_limits(launch, error_fd);
 	become(launch, error_fd);
 	set_environment(launch, error_fd);
 	go_to_folder(launch, error_fd);
+	set_limits(launch, error_fd);
 	(void)execvp(launch->arguments[0], launch->arguments);
 	if (errno == ENOENT)
 		give_up(error_fd, "%s: no such program", launch->arguments[0]);

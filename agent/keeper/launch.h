@@ -9,17 +9,13 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <sys/resource.h>
 #include <sys/types.h>
+
+#include "proto/rlimit.h"
 
 #define GW_LAUNCH_ERROR_BYTES 512u
 #define GW_LAUNCH_MARK                                                                             \
 	"GODWIT_KEEPER_ATTEMPT" /* variable that names the attempt in the task's environment */
-
-struct gw_launch_rlimit {
-	int resource;
-	struct rlimit limit;
-};
 
 /* Everything is only read, during the call. */
 struct gw_launch {
@@ -27,13 +23,11 @@ struct gw_launch {
 	char *const *arguments; /* NULL-ended; [0] is the program, looked for in the task's PATH */
 	char *const *environment; /* [environment_count] "NAME=value" */
 	size_t environment_count;
-	const char *working_directory;          /* or NULL: work_fd */
-	int work_fd;                            /* given to the task's user; -1: none */
-	const char *user;                       /* or NULL: the keeper's */
-	const struct gw_launch_rlimit *rlimits; /* [rlimit_count] */
+	const char *working_directory;   /* or NULL: work_fd */
+	int work_fd;                     /* given to the task's user; -1: none */
+	const char *user;                /* or NULL: the keeper's */
+	const struct gw_rlimit *rlimits; /* [rlimit_count] */
 	size_t rlimit_count;
-	const uint32_t *cpus; /* [cpu_count] affinity; none: any */
-	size_t cpu_count;
 };
 
 struct gw_launched {
@@ -51,8 +45,5 @@ void gw_launch_go(struct gw_launched *launched, bool go);
 /* What error_fd has to say: 0: the program runs; -EAGAIN: not known yet; 1: it could not be
  * started, and ret_error [GW_LAUNCH_ERROR_BYTES] says why. */
 int gw_launch_outcome(int error_fd, char *ret_error);
-
-/* RLIMIT_* for a name such as "nofile"; -1: there is none. */
-int gw_launch_rlimit_find(const char *name);
 
 #endif

@@ -71,12 +71,12 @@ static int check_folder(const char *path, char *ret_error)
 
 static int check_rlimits(const Godwit__KeeperSpawn *spawn, char *ret_error)
 {
-	if (spawn->n_rlimits > GW_REQUEST_RLIMITS_MAX)
-		return refuse(ret_error, "more than %u resource limits", GW_REQUEST_RLIMITS_MAX);
+	if (spawn->n_rlimits > GW_RLIMITS_MAX)
+		return refuse(ret_error, "more than %u resource limits", GW_RLIMITS_MAX);
 	for (size_t i = 0; i < spawn->n_rlimits; i++) {
 		const Godwit__KeeperRlimit *rlimit = spawn->rlimits[i];
 
-		if (!rlimit->name || gw_launch_rlimit_find(rlimit->name) < 0)
+		if (!rlimit->name || gw_rlimit_find(rlimit->name, strlen(rlimit->name), NULL) < 0)
 			return refuse(ret_error,
 				      "resource limit %zu has a name that setrlimit(2) "
 				      "does not know",
@@ -108,11 +108,6 @@ static int check_spawn(const Godwit__KeeperSpawn *spawn, char *ret_error)
 	if (start->user && strlen(start->user) > GW_NAME_BYTES_MAX)
 		return refuse(ret_error, "the user's name is longer than %u bytes",
 			      GW_NAME_BYTES_MAX);
-	if (spawn->n_cpus > GW_REQUEST_CPUS_MAX)
-		return refuse(ret_error, "the list of CPUs is longer than %u", GW_REQUEST_CPUS_MAX);
-	for (size_t i = 0; i < spawn->n_cpus; i++)
-		if (spawn->cpus[i] >= GW_REQUEST_CPUS_MAX)
-			return refuse(ret_error, "there is no CPU %u", spawn->cpus[i]);
 	if (start->output_bytes_max && (start->output_bytes_max < GW_OUTPUT_BYTES_MIN ||
 					start->output_bytes_max > GW_OUTPUT_BYTES_MAX))
 		return refuse(ret_error, "output_bytes_max must lie between %llu and %llu",

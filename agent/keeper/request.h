@@ -14,8 +14,6 @@
 #include "proto/base/id.h"
 
 #define GW_REQUEST_ERROR_BYTES 256u
-#define GW_REQUEST_RLIMITS_MAX 16u
-#define GW_REQUEST_CPUS_MAX 1024u
 #define GW_REQUEST_GRACE_US_MAX 86400000000ull
 
 enum gw_request_kind {

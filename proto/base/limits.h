@@ -23,6 +23,7 @@
 #define GW_ENV_MAX 256u       /* environment entries of a task, of them: */
 #define GW_ENV_OWN_MAX 16u    /* the scheduler's own */
 #define GW_ENV_JOB_MAX (GW_ENV_MAX - GW_ENV_OWN_MAX)
+#define GW_RLIMITS_MAX 16u                 /* resource limits of a task */
 #define GW_PATH_BYTES_MAX 4095u            /* Linux PATH_MAX without the NUL */
 #define GW_START_BYTES_MAX (120u << 10)    /* an encoded TaskStart: what a keeper takes */
 #define GW_SPEC_BYTES_MAX (256u << 10)     /* a job spec, as text and as message */

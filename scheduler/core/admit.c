@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "proto/base/check.h"
+#include "proto/rlimit.h"
 #include "scheduler/core/state.h"
 #include "scheduler/place/residency.h"
 
@@ -93,6 +94,8 @@ static const char *check_command(struct scheduler *s, const Godwit__JobSpec *spe
 static const char *check_start(struct scheduler *s, const Godwit__JobSpec *spec)
 {
 	Godwit__TaskStart start = GODWIT__TASK_START__INIT;
+	struct gw_rlimit limits[GW_RLIMITS_MAX];
+	char text[GW_RLIMIT_ERROR_BYTES];
 	size_t size;
 
 	if (strlen(spec->working_directory) > GW_PATH_BYTES_MAX)
@@ -102,6 +105,8 @@ static const char *check_start(struct scheduler *s, const Godwit__JobSpec *spec)
 		return "the working directory is not an absolute path";
 	if (strlen(spec->user) > GW_NAME_BYTES_MAX)
 		return out_text(s, "the user's name has more than %u bytes", GW_NAME_BYTES_MAX);
+	if (gw_rlimits_parse(spec->rlimits, spec->n_rlimits, limits, text) < 0)
+		return out_text(s, "%s", text);
 	start.n_arguments = spec->n_arguments;
 	start.arguments = spec->arguments;
 	start.n_environment = spec->n_environment;
@@ -109,6 +114,8 @@ static const char *check_start(struct scheduler *s, const Godwit__JobSpec *spec)
 	start.working_directory = spec->working_directory;
 	start.user = spec->user;
 	start.resources = spec->resources;
+	start.n_rlimits = spec->n_rlimits;
+	start.rlimits = spec->rlimits;
 	size = gw_wire_size(&start.base) + START_OWN_BYTES_MAX;
 	if (spec->kind == GODWIT__JOB_KIND__JOB_SERVE)
 		size += (size_t)spec->task_count * PEER_BYTES_MAX;

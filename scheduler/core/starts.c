@@ -113,6 +113,8 @@ void start_send(struct scheduler *s, struct task *task)
 	start.working_directory = spec->working_directory;
 	start.user = spec->user;
 	start.resources = spec->resources;
+	start.n_rlimits = spec->n_rlimits;
+	start.rlimits = spec->rlimits;
 	start.lease_us = task->job->lease_us;
 	start.lease_from_us = task->node->heartbeat_mono_us;
 	start.grace_us = task->job->grace_us;

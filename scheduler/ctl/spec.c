@@ -11,6 +11,7 @@
 
 #include "proto/base/check.h"
 #include "proto/cert.h"
+#include "proto/rlimit.h"
 
 struct build {
 	const struct gw_spec *spec;
@@ -131,6 +132,17 @@ static int check_env(const struct build *build)
 	return 0;
 }
 
+static int check_rlimits(const struct build *build)
+{
+	const struct gw_schema_list *list = &build->spec->rlimits;
+	struct gw_rlimit limits[GW_RLIMITS_MAX];
+	char text[GW_RLIMIT_ERROR_BYTES];
+
+	if (gw_rlimits_parse(list->items, list->count, limits, text) < 0)
+		return REFUSE(build, build->spec->rlimits_mark, "%s", text);
+	return 0;
+}
+
 static int check_process(const struct build *build)
 {
 	const struct gw_spec *spec = build->spec;
@@ -238,7 +250,8 @@ static int check_layout(const struct build *build)
 static int check(const struct build *build)
 {
 	int (*const checks[])(const struct build *) = {
-		check_kind, check_process, check_sites, check_residency, check_times, check_layout,
+		check_kind,      check_process, check_rlimits, check_sites,
+		check_residency, check_times,   check_layout,
 	};
 
 	if (!gw_cert_name_valid(build->spec->name))
@@ -284,6 +297,8 @@ static bool fill_lists(const struct build *build, Godwit__JobSpec *message)
 	message->arguments = repeated(build->arena, &spec->command, true);
 	message->n_environment = spec->env.count;
 	message->environment = repeated(build->arena, &spec->env, false);
+	message->n_rlimits = spec->rlimits.count;
+	message->rlimits = repeated(build->arena, &spec->rlimits, false);
 	message->n_sites = spec->sites.count;
 	message->sites = repeated(build->arena, &spec->sites, true);
 	message->n_not_sites = spec->not_sites.count;
@@ -292,8 +307,8 @@ static bool fill_lists(const struct build *build, Godwit__JobSpec *message)
 	message->residency = repeated(build->arena, &spec->residency, true);
 	message->n_labels = spec->labels.count;
 	message->labels = repeated(build->arena, &spec->labels, false);
-	return message->arguments && message->environment && message->sites && message->not_sites &&
-	       message->residency && message->labels;
+	return message->arguments && message->environment && message->rlimits && message->sites &&
+	       message->not_sites && message->residency && message->labels;
 }
 
 static bool fill_parts(const struct build *build, Godwit__JobSpec *message)

@@ -62,6 +62,8 @@ struct gw_spec {
 	const char *user;
 	struct gw_mark user_mark;
 	struct gw_spec_resources resources;
+	struct gw_schema_list rlimits; /* of "NAME=value" */
+	struct gw_mark rlimits_mark;
 	struct gw_schema_list sites; /* of struct gw_spec_text, as the next two */
 	struct gw_schema_list not_sites;
 	struct gw_schema_list residency;

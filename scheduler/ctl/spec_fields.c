@@ -139,6 +139,14 @@ const struct gw_schema gw_spec_fields[] = {
 	 AT(resources),
 	 .fields = resource_fields,
 	 .help = "what each task needs"},
+	{.key = "rlimits",
+	 .type = GW_SCHEMA_PAIRS,
+	 AT(rlimits),
+	 MARK(rlimits_mark),
+	 .max = GW_RLIMITS_MAX,
+	 .help = "limits of each process, by their names in setrlimit(2) without RLIMIT_ and in "
+		 "lower case: SOFT or SOFT:HARD, each a whole number in that page's unit or "
+		 "\"unlimited\"; a task that may not have them on its node fails to start"},
 	{.key = "sites",
 	 .type = GW_SCHEMA_LIST,
 	 AT(sites),
@@ -231,6 +239,7 @@ static const char *const examples[] = {
 	"count: 10\n"
 	"spread: node\n"
 	"resources: {cpu: 0.5, memory: 64 MiB}\n"
+	"rlimits: {nofile: 1024, core: 0:unlimited}\n"
 	"attempts: 3\n",
 	"# An inference pipeline over two stages, wherever distance costs at most 5 %\n"
 	"name: chat\n"

@@ -6,11 +6,11 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "agent/keeper/launch.h"
 #include "agent/keeper/protocol.h"
 #include "agent/keeper/request.h"
 #include "proto/base/check.h"
 #include "proto/base/limits.h"
+#include "proto/rlimit.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size);
 
@@ -28,11 +28,10 @@ static void check_spawn(const Godwit__KeeperSpawn *spawn)
 	CHECK(!*start->working_directory || start->working_directory[0] == '/');
 	CHECK(!strstr(start->working_directory, "/../"));
 	CHECK(strlen(start->user) <= GW_NAME_BYTES_MAX);
-	CHECK(spawn->n_rlimits <= GW_REQUEST_RLIMITS_MAX);
+	CHECK(spawn->n_rlimits <= GW_RLIMITS_MAX);
 	for (size_t i = 0; i < spawn->n_rlimits; i++)
-		CHECK(gw_launch_rlimit_find(spawn->rlimits[i]->name) >= 0);
-	for (size_t i = 0; i < spawn->n_cpus; i++)
-		CHECK(spawn->cpus[i] < GW_REQUEST_CPUS_MAX);
+		CHECK(gw_rlimit_find(spawn->rlimits[i]->name, strlen(spawn->rlimits[i]->name),
+				     NULL) >= 0);
 }
 
 static void check_read(const Godwit__LogRead *read)

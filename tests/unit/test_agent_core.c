@@ -254,6 +254,8 @@ static void refuses_starts(void **state)
 	char program[] = "/bin/true";
 	char relative[] = "tmp";
 	char nameless[] = "=x";
+	char unlimited[] = "nofile=";
+	char *rlimits[] = {unlimited};
 	char *arguments[] = {program};
 	char *environment[] = {nameless};
 
@@ -280,6 +282,12 @@ static void refuses_starts(void **state)
 	fixture_expect(f, "status 1/0/1 FAILED_TO_START (the working directory is not an "
 			  "absolute path)\n");
 	start.working_directory = program;
+	start.n_rlimits = 1;
+	start.rlimits = rlimits;
+	fixture_message(f, &body);
+	fixture_expect(f, "status 1/0/1 FAILED_TO_START (the resource limit \"nofile=\" is not of "
+			  "the form NAME=SOFT[:HARD], each a whole number or \"unlimited\")\n");
+	start.n_rlimits = 0;
 	start.lease_us = 10 * GW_US_PER_S;
 	start.lease_from_us = f->now.mono_us - 5 * GW_US_PER_S;
 	fixture_message(f, &body);

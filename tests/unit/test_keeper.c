@@ -1,4 +1,5 @@
 /* godwit-keeper with real processes: the life of an attempt, from spawn to exit record. */
+#include <errno.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -7,11 +8,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
+#include "proto/base/check.h"
 #include "proto/wire.h"
 #include "tests/unit/keeper_fixture.h"
 
@@ -64,7 +67,6 @@ static void set_details(Godwit__KeeperSpawn *spawn)
 	static Godwit__KeeperRlimit nofile;
 	static Godwit__KeeperRlimit *rlimits[] = {&nofile};
 	static char name[] = "nofile";
-	static uint32_t cpus[] = {0};
 
 	godwit__keeper_rlimit__init(&nofile);
 	nofile.name = name;
@@ -72,8 +74,6 @@ static void set_details(Godwit__KeeperSpawn *spawn)
 	nofile.hard = 100;
 	spawn->rlimits = rlimits;
 	spawn->n_rlimits = 1;
-	spawn->cpus = cpus;
-	spawn->n_cpus = 1;
 	spawn->start->environment = environment;
 	spawn->start->n_environment = 2;
 }
@@ -90,7 +90,7 @@ static void gives_what_was_asked(void **state)
 	fixture_send_spawn(
 		f, id,
 		"echo $COLOUR $GODWIT_KEEPER_ATTEMPT ${FROM_THE_KEEPER:-clean}; ulimit -n; "
-		"ulimit -Hn; pwd; grep Cpus_allowed_list /proc/self/status | cut -f2; "
+		"ulimit -Hn; pwd; "
 		"ls /proc/self/fd | tr '\\n' ' '; ps -o pgid=,sid= $$ | tr -d ' \\n'; "
 		"echo; echo $$$$; cat",
 		set_details);
@@ -99,9 +99,83 @@ static void gives_what_was_asked(void **state)
 	(void)fixture_output(f, id, 1, 0, text, sizeof(text));
 	(void)snprintf(expected, sizeof(expected),
 		       "blue 00000007000000010000000000000003.3.1 clean\n99\n100\n"
-		       "%s/work/00000007000000010000000000000003.3.1\n0\n0 1 2 3 %u%u\n%u%u\n",
+		       "%s/work/00000007000000010000000000000003.3.1\n0 1 2 3 %u%u\n%u%u\n",
 		       f->state, f->pid, f->pid, f->pid, f->pid);
 	assert_string_equal(text, expected);
+}
+
+/* As an agent asks for it: from the bytes of a TaskStart. */
+static void limits_come_from_the_start(void **state)
+{
+	static char nofile[] = "nofile=77:99";
+	static char core[] = "core=0";
+	static char bad[] = "patience=1";
+	static char shell[] = "sh";
+	static char option[] = "-c";
+	static char script[] = "ulimit -n; ulimit -Hn; ulimit -c";
+	struct fixture *f = *state;
+	struct gw_attempt_id id = fixture_id(31);
+	Godwit__TaskStart start = GODWIT__TASK_START__INIT;
+	char *arguments[] = {shell, option, script};
+	char *rlimits[] = {nofile, core};
+	Godwit__AttemptRef ref;
+	uint8_t bytes[512];
+	char text[64];
+
+	fixture_start(f);
+	gw_wire_attempt(&id, &ref);
+	start.attempt = &ref;
+	start.arguments = arguments;
+	start.n_arguments = GW_ARRAY_COUNT(arguments);
+	start.rlimits = rlimits;
+	start.n_rlimits = GW_ARRAY_COUNT(rlimits);
+	assert_true(gw_wire_size(&start.base) <= sizeof(bytes));
+	gw_wire_encode(&start.base, bytes);
+	assert_int_equal(
+		gw_keeper_spawn_bytes(f->client, ++f->request, bytes, gw_wire_size(&start.base)),
+		0);
+	fixture_wait_for(f, GW_KEEPER_EXITED, id);
+	(void)fixture_output(f, id, 1, 0, text, sizeof(text));
+	assert_string_equal(text, "77\n99\n0\n");
+	rlimits[0] = bad;
+	gw_wire_encode(&start.base, bytes);
+	assert_int_equal(
+		gw_keeper_spawn_bytes(f->client, ++f->request, bytes, gw_wire_size(&start.base)),
+		-EPROTO);
+}
+
+/* Limits are set with the user's own rights: root's are not lent to raise them. */
+static void set_priority_limit(Godwit__KeeperSpawn *spawn)
+{
+	static Godwit__KeeperRlimit rtprio;
+	static Godwit__KeeperRlimit *rlimits[] = {&rtprio};
+	static char name[] = "rtprio";
+	static char user[] = "nobody";
+
+	godwit__keeper_rlimit__init(&rtprio);
+	rtprio.name = name;
+	rtprio.soft = 99;
+	rtprio.hard = 99;
+	spawn->rlimits = rlimits;
+	spawn->n_rlimits = 1;
+	spawn->start->user = user;
+}
+
+static void a_user_raises_no_limit(void **state)
+{
+	struct rlimit own;
+	struct fixture *f = *state;
+	struct gw_attempt_id id = fixture_id(32);
+
+	if (geteuid() != 0 || getrlimit(RLIMIT_RTPRIO, &own) || own.rlim_max >= 99)
+		skip();
+	assert_int_equal(chmod(f->folder, 0711), 0);
+	fixture_start(f);
+	fixture_send_spawn(f, id, "true", set_priority_limit);
+	fixture_wait_for(f, GW_KEEPER_SPAWNED, id);
+	assert_int_equal(f->state_seen, FAILED);
+	assert_string_equal(f->error,
+			    "the resource limit rtprio cannot be set: Operation not permitted");
 }
 
 static void set_user(Godwit__KeeperSpawn *spawn)
@@ -440,6 +514,8 @@ int main(void)
 		TEST(tells_status_and_output),
 		TEST(tells_the_signal),
 		TEST(gives_what_was_asked),
+		TEST(limits_come_from_the_start),
+		TEST(a_user_raises_no_limit),
 		TEST(runs_as_another_user),
 		TEST(says_why_a_start_failed),
 		TEST(starts_an_attempt_once),

@@ -104,6 +104,38 @@ static void a_task_learns_who_it_is(void **state)
 	world_free(w);
 }
 
+static void limits_are_checked_and_carried(void **state)
+{
+	struct world *w = world_new(64);
+	struct spec spec;
+	static char nofile[] = "nofile=77";
+	static char bad[] = "core=0:many";
+	char *limits[GW_RLIMITS_MAX + 1] = {bad};
+	const Godwit__Body *body;
+
+	(void)state;
+	(void)world_add(w, "east");
+	spec_init(&spec, TASK, 1);
+	spec.spec.n_rlimits = 1;
+	spec.spec.rlimits = limits;
+	assert_non_null(strstr(world_refusal(w, &spec.spec), "\"core=0:many\" is not of the form"));
+	for (size_t i = 0; i <= GW_RLIMITS_MAX; i++)
+		limits[i] = nofile;
+	spec.spec.n_rlimits = 2;
+	assert_string_equal(world_refusal(w, &spec.spec),
+			    "the resource limit nofile stands there twice");
+	spec.spec.n_rlimits = GW_RLIMITS_MAX + 1;
+	assert_string_equal(world_refusal(w, &spec.spec),
+			    "17 resource limits are more than the 16 that are taken");
+	spec.spec.n_rlimits = 1;
+	(void)world_submit(w, &spec);
+	body = world_take(w, 0, GODWIT__BODY__KIND_TASK_START);
+	assert_non_null(body);
+	assert_int_equal(body->task_start->n_rlimits, 1);
+	assert_string_equal(body->task_start->rlimits[0], nofile);
+	world_free(w);
+}
+
 static void an_array_fills_what_is_free(void **state)
 {
 	struct world *w = world_new(64);
@@ -688,6 +720,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(runs_to_its_end),
 		cmocka_unit_test(a_task_learns_who_it_is),
+		cmocka_unit_test(limits_are_checked_and_carried),
 		cmocka_unit_test(an_array_fills_what_is_free),
 		cmocka_unit_test(a_remark_is_no_failure),
 		cmocka_unit_test(failures_are_tried_again),

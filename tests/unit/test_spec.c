@@ -119,6 +119,23 @@ static void test_serve_and_defaults(void **state)
 	gw_arena_deinit(&arena);
 }
 
+static void test_rlimits(void **state)
+{
+	static const char text[] = "name: a\ncommand: [x]\n"
+				   "rlimits: {nofile: 1024, core: 0:unlimited}\n";
+	const Godwit__JobSpec *job;
+	struct gw_parse_error error;
+	struct gw_arena arena;
+
+	(void)state;
+	gw_arena_init(&arena, GW_SPEC_ARENA_BYTES);
+	assert_int_equal(gw_spec_read(text, strlen(text), &arena, &job, &error), 0);
+	assert_int_equal(job->n_rlimits, 2);
+	assert_string_equal(job->rlimits[0], "nofile=1024");
+	assert_string_equal(job->rlimits[1], "core=0:unlimited");
+	gw_arena_deinit(&arena);
+}
+
 #define HEAD "name: a\ncommand: [x]\n"
 #define MODEL "model: {stage_time: 1 ms, activation: 1 KB}\n"
 
@@ -174,13 +191,21 @@ static const struct {
 	{HEAD "residency: [CN-]\n", "job:3:13: \"CN-\" is no code of ISO 3166-2, as CN or CN-GZ"},
 	{HEAD "env: {1A: x}\n", "job:3:1: \"1A\" in \"env\" is no name of a variable: a name has "
 				"letters, digits and \"_\""},
+	{HEAD "rlimits: {core: 0, nofiles: 1}\n",
+	 "job:3:1: \"nofiles\" is no resource limit; there are as core cpu data fsize memlock "
+	 "msgqueue nice nofile nproc rtprio rttime sigpending stack"},
+	{HEAD "rlimits: {nofile: 1 KiB}\n",
+	 "job:3:1: the resource limit \"nofile=1 KiB\" is not of the form NAME=SOFT[:HARD], each "
+	 "a whole number or \"unlimited\""},
+	{HEAD "rlimits: {nofile: 2:1}\n",
+	 "job:3:1: the resource limit \"nofile=2:1\" has a soft limit above its hard one"},
 	{HEAD "directory: here\n",
 	 "job:3:12: \"directory\" is \"here\", expected an absolute path"},
 	{HEAD "user: a b\n", "job:3:7: \"a b\" is no name of a user"},
 	{HEAD "resources: {device_type: h100}\n",
 	 "job:3:26: \"device_type\" without \"devices\": how many?"},
 	{HEAD "resources: {cpus: 1}\n", "job:3:13: unknown key \"cpus\"; did you mean \"cpu\"?"},
-	{HEAD "resources: {cpu: 0}\n", "job:3:18: \"cpu\": found \"0\", expected 0.001 to 4000"},
+	{HEAD "resources: {cpu: 4001}\n", "job:3:18: \"cpu\": found \"4001\", expected 0 to 4000"},
 	{HEAD "resources: {memory: 1 KB}\n",
 	 "job:3:21: \"memory\": found \"1 KB\", expected 1 MiB to 64 TiB"},
 	{HEAD "laese: 1 h\n", "job:3:1: unknown key \"laese\"; did you mean \"lease\"?"},
@@ -270,9 +295,13 @@ static void test_examples(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_task),       cmocka_unit_test(test_serve_and_defaults),
-		cmocka_unit_test(test_bad),        cmocka_unit_test(test_large),
-		cmocka_unit_test(test_documented), cmocka_unit_test(test_examples),
+		cmocka_unit_test(test_task),
+		cmocka_unit_test(test_rlimits),
+		cmocka_unit_test(test_serve_and_defaults),
+		cmocka_unit_test(test_bad),
+		cmocka_unit_test(test_large),
+		cmocka_unit_test(test_documented),
+		cmocka_unit_test(test_examples),
 	};
 
 	return cmocka_run_group_tests_name("spec", tests, NULL, NULL);
