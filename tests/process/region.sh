@@ -175,6 +175,10 @@ is "1:1 1:2 1:3 " "$("$godwit" logs --task 1 digits | tr '\n' ' ')" "logs --task
 is "e" "$("$godwit" logs --task 0 --stderr digits)" "logs --stderr"
 is 6 "$("$godwit" logs digits | wc -l)" "logs of both tasks"
 expect 1 'tasks 0 to 1, not 7' "$godwit" logs --task 7 digits
+printf '%s\n' 'name: limited' "command: [/bin/sh, -c, 'ulimit -n; ulimit -Hc']" \
+	'rlimits: {nofile: 77, core: 0}' >"$folder/limits.yaml"
+expect 0 'limited succeeded' "$godwit" submit --wait "$folder/limits.yaml"
+is "77 0 " "$("$godwit" logs limited | tr '\n' ' ')" "limits of a task"
 id=$(field 'v["job"]' "$godwit" --json submit "$folder/job.yaml")
 is 6 "$("$godwit" logs -f "$id" | wc -l)" "logs -f from the start"
 is "$id" "$(field 'v["job"]' "$godwit" --json jobs "${id##*.}")" "a job by its number"
