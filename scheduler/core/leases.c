@@ -40,8 +40,7 @@ static uint64_t min_u64(uint64_t a, uint64_t b)
 	return a < b ? a : b;
 }
 
-/* When the attempt may be given up if its node stays silent. */
-static uint64_t give_up_us(const struct scheduler *s, const struct task *task)
+uint64_t lease_give_up_us(const struct scheduler *s, const struct task *task)
 {
 	const struct node *node = task->node;
 	const struct job *job = task->job;
@@ -69,7 +68,7 @@ static uint64_t give_up(struct scheduler *s, struct node *node)
 
 	while (task) {
 		struct task *after = task->next;
-		uint64_t at_us = give_up_us(s, task);
+		uint64_t at_us = lease_give_up_us(s, task);
 
 		if (!task->sent)
 			task_lost(s, task, "its node fell silent before the start was sent");

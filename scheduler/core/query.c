@@ -85,6 +85,32 @@ static char **split_lines(struct scheduler *s, const char *text, size_t *ret_cou
 	return list;
 }
 
+static char *span_text(struct scheduler *s, uint64_t us)
+{
+	uint64_t seconds = us / GW_US_PER_S;
+
+	if (seconds < 120)
+		return out_text(s, "%llu s", (unsigned long long)seconds);
+	if (seconds < 7200)
+		return out_text(s, "%llu min", (unsigned long long)(seconds / 60));
+	return out_text(s, "%llu h", (unsigned long long)(seconds / 3600));
+}
+
+/* Why nobody hears of the attempt, and how long that can last. */
+static void unheard_info(struct scheduler *s, const struct task *task, Godwit__TaskInfo *ret_info)
+{
+	const struct node *node = task->node;
+	uint64_t since_us = node->heard_us > s->started_us ? node->heard_us : s->started_us;
+	uint64_t until_us = lease_give_up_us(s, task);
+
+	ret_info->error = out_text(
+		s,
+		"its node is %s, silent for %s; it goes on there until its lease ends, in %s at "
+		"the latest",
+		node_state_name(node->state), span_text(s, s->now.mono_us - since_us),
+		span_text(s, until_us > s->now.mono_us ? until_us - s->now.mono_us : 0));
+}
+
 static void task_info(struct scheduler *s, const struct task *task, Godwit__TaskInfo *ret_info)
 {
 	const struct node *node = task->node;
@@ -117,9 +143,7 @@ static void task_info(struct scheduler *s, const struct task *task, Godwit__Task
 		ret_info->not_enforced =
 			split_lines(s, node->not_enforced, &ret_info->n_not_enforced);
 	if (task_held(task) && node->state != NODE_UP && node->state != NODE_DRAINING)
-		ret_info->error =
-			out_text(s, "its node is %s; it goes on there until its lease ends",
-				 node_state_name(node->state));
+		unheard_info(s, task, ret_info);
 }
 
 static bool fill_tasks(struct scheduler *s, const struct job *job, const Godwit__JobsRequest *asked,

@@ -474,6 +474,8 @@ void paths_send_tables(struct scheduler *s);
 /* leases.c */
 void lease_heartbeat(struct scheduler *s, struct node *node, const Godwit__Heartbeat *heartbeat);
 void lease_check(struct scheduler *s, struct node *node);
+/* When the attempt may be given up if its node stays silent. */
+uint64_t lease_give_up_us(const struct scheduler *s, const struct task *task);
 void timer_set(struct scheduler *s, struct timer *timer, uint64_t at_us);
 void timer_clear(struct scheduler *s, struct timer *timer);
 

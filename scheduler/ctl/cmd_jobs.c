@@ -31,6 +31,7 @@ static void add_row(struct ctl_table *table, const Godwit__JobInfo *job)
 	ctl_table_cell(table, "%" PRIu32, job->running);
 	ctl_table_cell(table, "%" PRIu32, job->succeeded);
 	ctl_table_cell(table, "%" PRIu32, job->failed);
+	ctl_table_cell(table, "%" PRIu32, ctl_job_cancelled(job));
 	ctl_table_cell(table, "%s", ctl_since(job->submitted_wall_us).text);
 	ctl_table_cell(table, "%s", job->owner);
 }
@@ -68,9 +69,9 @@ static int read_pages(struct ctl *ctl, bool active, struct ctl_table *table, jso
 
 static int list(struct ctl *ctl, const struct jobs_options *options)
 {
-	static const char *const headings[] = {"JOB",   "NAME",     "STATE",      "-TASKS",
-					       "-WAIT", "-RUNNING", "-SUCCEEDED", "-FAILED",
-					       "-AGE",  "OWNER",    NULL};
+	static const char *const headings[] = {"JOB",        "NAME",     "STATE",      "-TASKS",
+					       "-WAIT",      "-RUNNING", "-SUCCEEDED", "-FAILED",
+					       "-CANCELLED", "-AGE",     "OWNER",      NULL};
 	json_t *array = options->common.json ? json_array() : NULL;
 	struct ctl_table table;
 	int code;

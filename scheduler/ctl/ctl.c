@@ -109,8 +109,6 @@ static const char *advice(int error)
 		return " Ask the region's operator for a new ticket: the scheduler's key is not "
 		       "the "
 		       "one in the region file.";
-	case -EPERM:
-		return " \"chmod 600\" it, if nobody else has read it.";
 	default:
 		return "";
 	}
@@ -159,7 +157,7 @@ int ctl_connect(struct ctl *ctl)
 	result = gw_client_open_directory(directory, ctl_interrupted, options->timeout_us,
 					  &ctl->client, &fault);
 	if (result < 0)
-		return ctl_fail(options, "%s%s", fault.text, advice(result));
+		return ctl_fail(options, "%s.%s", fault.text, advice(result));
 	return 0;
 }
 
@@ -193,7 +191,7 @@ const Godwit__Body *ctl_call(struct ctl *ctl, const Godwit__Body *request, int k
 		result = ctl_try(ctl, request, kind, ctl->options->timeout_us, &reply, &fault);
 	if (result == 0)
 		return reply;
-	(void)ctl_fail(ctl->options, "%s%s", fault.text,
+	(void)ctl_fail(ctl->options, "%s.%s", fault.text,
 		       result == -ETIMEDOUT ? advice(result) : "");
 	return NULL;
 }
@@ -333,6 +331,11 @@ int ctl_job_exit(const Godwit__JobInfo *job)
 	if (largest == 0 && strcmp(job->state, "succeeded") != 0)
 		largest = 1;
 	return largest > 255 ? 255 : (int)largest;
+}
+
+uint32_t ctl_job_cancelled(const Godwit__JobInfo *job)
+{
+	return job->task_count - job->waiting - job->running - job->succeeded - job->failed;
 }
 
 int ctl_cancel(struct ctl *ctl, const struct gw_id *id)

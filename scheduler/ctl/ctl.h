@@ -84,6 +84,8 @@ bool ctl_job_ended(const Godwit__JobInfo *job);
 /* What `run` and `submit --wait` exit with: the largest exit code of a task, 128 + signal for one
  * ended by a signal; 1 where a job failed and no task says why. */
 int ctl_job_exit(const Godwit__JobInfo *job);
+/* Tasks in none of the message's counts. */
+uint32_t ctl_job_cancelled(const Godwit__JobInfo *job);
 /* 0, or an exit code once said. */
 int ctl_cancel(struct ctl *ctl, const struct gw_id *id);
 /* Submits, or with `dry_run` asks for the plan only. The reply is valid until the next call; NULL:

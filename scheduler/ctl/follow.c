@@ -13,11 +13,13 @@
 #include "proto/base/check.h"
 #include "proto/base/limits.h"
 #include "scheduler/ctl/ctl.h"
+#include "transport/clock.h"
 
 #define LINE_BYTES_MAX 4096u              /* a longer line is cut in two when it is labelled */
 #define HOLD_ONE_US (500 * GW_US_PER_MS)  /* a read is held so long while one stream is left */
 #define HOLD_MANY_US (100 * GW_US_PER_MS) /* ... while several are, which wait for each other */
 #define TURN_US (300 * GW_US_PER_MS)      /* between two looks at the job */
+#define LOOK_TASKS_MAX 500u               /* looked through for one that holds a job up */
 #define ERRORS_MAX 5                      /* of a stream of an ended job, before it is given up */
 
 struct stream {
@@ -37,12 +39,16 @@ struct follower {
 	struct stream *streams;
 	uint32_t count;
 	bool labelled;
-	bool broken;        /* the link is, and that was said */
-	bool ended;         /* the job has */
-	bool refused;       /* a stream told an error in this round */
-	bool cancelled;     /* by our ^C */
-	uint32_t next_held; /* the stream whose next read is held */
-	char error[256];    /* the last that a stream told */
+	bool broken;         /* the link is, and that was said */
+	bool ended;          /* the job has */
+	bool refused;        /* a stream told an error in this round */
+	bool cancelled;      /* by our ^C */
+	uint32_t next_held;  /* the stream whose next read is held */
+	bool told_why;       /* why the job goes on though it was cancelled */
+	uint64_t gone_bytes; /* of all streams: over-written before they were read */
+	uint64_t gone_said;  /* of these, as last said */
+	uint64_t gone_said_us;
+	char error[256]; /* the last that a stream told */
 };
 
 static void turn_pause(void)
@@ -95,6 +101,20 @@ static bool write_out(struct follower *follower, struct stream *stream, const ui
 	return fflush(file) == 0 && !ferror(file);
 }
 
+/* At most once a second: a flood that outruns this reader has a gap at each read. */
+static void say_gone(struct follower *follower, bool at_end)
+{
+	uint64_t now_us = gw_clock_mono_us();
+
+	if (follower->gone_bytes == follower->gone_said ||
+	    (!at_end && follower->gone_said > 0 && now_us - follower->gone_said_us < GW_US_PER_S))
+		return;
+	(void)fprintf(stderr, "godwit: older bytes of output are gone: %" PRIu64 " in all\n",
+		      follower->gone_bytes);
+	follower->gone_said = follower->gone_bytes;
+	follower->gone_said_us = now_us;
+}
+
 /* The answer of one read. Negative: stop. 1: something came; 0: nothing. */
 static int take(struct follower *follower, struct stream *stream, const Godwit__LogData *log)
 {
@@ -118,10 +138,8 @@ static int take(struct follower *follower, struct stream *stream, const Godwit__
 		}
 	}
 	if (log->offset > stream->offset)
-		(void)fprintf(stderr,
-			      "godwit: task %" PRIu32 ": %" PRIu64
-			      " older bytes of output are gone\n",
-			      stream->task, log->offset - stream->offset);
+		follower->gone_bytes += log->offset - stream->offset;
+	say_gone(follower, false);
 	if (log->data.len > 0 && !write_out(follower, stream, log->data.data, log->data.len))
 		return -EPIPE;
 	stream->offset = log->offset + log->data.len;
@@ -129,12 +147,13 @@ static int take(struct follower *follower, struct stream *stream, const Godwit__
 	return log->data.len > 0 || log->end ? 1 : 0;
 }
 
-static void link_broken(struct follower *follower, const struct gw_fault *fault)
+/* Once for each time that the link breaks. */
+static void say_broken(bool *broken, int error, const struct gw_fault *fault)
 {
-	if (!follower->broken)
-		(void)fprintf(stderr, "godwit: %s; trying again\n", fault->text);
-	follower->broken = true;
-	turn_pause();
+	if (!*broken)
+		(void)fprintf(stderr, "godwit: %s; trying again\n",
+			      error == -ECONNRESET ? "the connection was lost" : fault->text);
+	*broken = true;
 }
 
 /* True: worth trying again; what was asked for is unchanged there. */
@@ -166,11 +185,12 @@ static int read_stream(struct follower *follower, struct stream *stream, uint64_
 	if (result == -EINTR)
 		return 1; /* the caller looks at once what was meant */
 	if (passing(result)) {
-		link_broken(follower, &fault);
+		say_broken(&follower->broken, result, &fault);
+		turn_pause();
 		return 0;
 	}
 	if (result < 0) {
-		(void)ctl_fail(follower->ctl->options, "%s", fault.text);
+		(void)ctl_fail(follower->ctl->options, "%s.", fault.text);
 		return result;
 	}
 	if (follower->broken)
@@ -207,7 +227,7 @@ static int read_all(struct follower *follower, bool hold)
 
 /* 0: still there; 1: the job has ended; negative: failed and said so. Links broken are waited for.
  */
-static int look(struct ctl *ctl, const struct gw_id *id, bool *broken,
+static int look(struct ctl *ctl, const struct gw_id *id, bool with_tasks, bool *broken,
 		const Godwit__JobInfo **ret_job)
 {
 	Godwit__JobsRequest jobs = GODWIT__JOBS_REQUEST__INIT;
@@ -217,7 +237,8 @@ static int look(struct ctl *ctl, const struct gw_id *id, bool *broken,
 	int result;
 
 	jobs.job = gw_wire_id(id);
-	jobs.count_max = 1;
+	jobs.with_tasks = with_tasks;
+	jobs.count_max = with_tasks ? LOOK_TASKS_MAX : 1;
 	request.kind_case = GODWIT__BODY__KIND_JOBS_REQUEST;
 	request.jobs_request = &jobs;
 	*ret_job = NULL;
@@ -226,13 +247,11 @@ static int look(struct ctl *ctl, const struct gw_id *id, bool *broken,
 	if (result == -EINTR)
 		return 0; /* as in read_stream */
 	if (passing(result)) {
-		if (!*broken)
-			(void)fprintf(stderr, "godwit: %s; trying again\n", fault.text);
-		*broken = true;
+		say_broken(broken, result, &fault);
 		return 0;
 	}
 	if (result < 0) {
-		(void)ctl_fail(ctl->options, "%s", fault.text);
+		(void)ctl_fail(ctl->options, "%s.", fault.text);
 		return result;
 	}
 	*broken = false;
@@ -292,6 +311,24 @@ static bool ask_again(struct follower *follower)
 	return again;
 }
 
+/* Once: a cancelled job whose node does not hear of it stays until the task's lease is over. */
+static void say_why_waiting(struct follower *follower, const Godwit__JobInfo *job)
+{
+	for (size_t i = 0; i < job->n_tasks && !follower->told_why; i++) {
+		const Godwit__TaskInfo *task = job->tasks[i];
+
+		bool held =
+			strcmp(task->state, "running") == 0 || strcmp(task->state, "placed") == 0;
+
+		if (!held || !*task->error)
+			continue;
+		(void)fprintf(stderr,
+			      "godwit: task %" PRIu32 " on %s: %s; ^C again leaves at once\n",
+			      task->task_index, task->node_name, task->error);
+		follower->told_why = true;
+	}
+}
+
 /* Until the job has ended and every stream with it. */
 static int follow(struct follower *follower)
 {
@@ -315,10 +352,13 @@ static int follow(struct follower *follower)
 			turn_pause();
 		if (last)
 			continue;
-		result = look(follower->ctl, &follower->options->job, &follower->broken, &job);
+		result = look(follower->ctl, &follower->options->job, follower->cancelled,
+			      &follower->broken, &job);
 		if (result < 0)
 			return 1;
 		follower->ended = result > 0;
+		if (follower->cancelled && job && !follower->ended)
+			say_why_waiting(follower, job);
 	}
 }
 
@@ -360,6 +400,7 @@ int ctl_follow(struct ctl *ctl, const struct ctl_follow_options *options)
 	if (!follower.streams)
 		return ctl_fail(ctl->options, "out of memory");
 	result = follow(&follower);
+	say_gone(&follower, true);
 	for (uint32_t i = 0; i < follower.count; i++)
 		flush_line(&follower, &follower.streams[i]);
 	return result;
@@ -373,9 +414,9 @@ static void show_progress(const Godwit__JobInfo *job, char *last, size_t size)
 
 	(void)snprintf(text, sizeof(text),
 		       "%s %s: %" PRIu32 " waiting, %" PRIu32 " running, %" PRIu32
-		       " succeeded, %" PRIu32 " failed",
+		       " succeeded, %" PRIu32 " failed, %" PRIu32 " cancelled",
 		       job->name, job->state, job->waiting, job->running, job->succeeded,
-		       job->failed);
+		       job->failed, ctl_job_cancelled(job));
 	if (terminal)
 		(void)fprintf(stderr, "\r\033[K%s, %s", text,
 			      ctl_since(job->submitted_wall_us).text);
@@ -392,7 +433,7 @@ int ctl_wait(struct ctl *ctl, const struct gw_id *id)
 	int result = 0;
 
 	while (result == 0 && ctl_interrupts() == 0) {
-		result = look(ctl, id, &broken, &job);
+		result = look(ctl, id, false, &broken, &job);
 		if (job)
 			show_progress(job, last, sizeof(last));
 		if (result == 0)

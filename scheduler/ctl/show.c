@@ -84,8 +84,9 @@ void ctl_show_job(const Godwit__JobInfo *job)
 	(void)printf("State    %s%s%s\n", job->state, *job->wait_reason ? ": " : "",
 		     job->wait_reason);
 	(void)printf("Tasks    %" PRIu32 ": %" PRIu32 " waiting, %" PRIu32 " running, %" PRIu32
-		     " succeeded, %" PRIu32 " failed\n",
-		     job->task_count, job->waiting, job->running, job->succeeded, job->failed);
+		     " succeeded, %" PRIu32 " failed, %" PRIu32 " cancelled\n",
+		     job->task_count, job->waiting, job->running, job->succeeded, job->failed,
+		     ctl_job_cancelled(job));
 	(void)printf("Owner    %s\n", job->owner);
 	(void)printf("Age      %s\n", ctl_since(job->submitted_wall_us).text);
 	if (job->ended_wall_us > job->submitted_wall_us)
@@ -134,6 +135,8 @@ void ctl_show_tasks(const Godwit__JobInfo *job)
 	for (size_t i = 0; i < job->n_tasks; i++) {
 		const Godwit__TaskInfo *task = job->tasks[i];
 		const Godwit__Usage *usage = task->usage;
+		/* Told when the task ends. */
+		bool measured = usage && usage->wall_us > 0;
 
 		ctl_table_cell(&table, "%" PRIu32, task->task_index);
 		ctl_table_cell(&table, "%s", task->state);
@@ -141,11 +144,13 @@ void ctl_show_tasks(const Godwit__JobInfo *job)
 		ctl_table_cell(&table, "%s", task->node_name);
 		ctl_table_cell(&table, "%s", task->site);
 		exit_cell(&table, task);
-		ctl_table_cell(&table, "%s", usage ? ctl_duration(usage->wall_us).text : "");
+		ctl_table_cell(&table, "%s", measured ? ctl_duration(usage->wall_us).text : "-");
+		ctl_table_cell(
+			&table, "%s",
+			measured ? ctl_duration(usage->cpu_user_us + usage->cpu_system_us).text
+				 : "-");
 		ctl_table_cell(&table, "%s",
-			       usage ? ctl_duration(usage->cpu_user_us + usage->cpu_system_us).text
-				     : "");
-		ctl_table_cell(&table, "%s", usage ? ctl_bytes(usage->memory_peak_bytes).text : "");
+			       measured ? ctl_bytes(usage->memory_peak_bytes).text : "-");
 		ctl_table_cell(&table, "%s", task->error);
 	}
 	ctl_table_print(&table);
