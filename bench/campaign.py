@@ -163,7 +163,7 @@ def main():
     parser.add_argument("--no-namespaces", action="store_true",
                         help="as on a host that grants no network namespaces")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--budget", type=int, default=30)
+    parser.add_argument("--budget", type=int, default=42)
     parser.add_argument("arguments", nargs="*", help="passed on to godwit-loss, after --")
     options = parser.parse_args()
     cluster.stoppable()
