@@ -153,6 +153,21 @@ int gw_node_apply(struct gw_node *node, uint64_t seq, const uint8_t *bytes, size
 	return node->ops->apply(node, seq, bytes, size);
 }
 
+int gw_node_snapshot(const struct gw_node *node, gw_snapshot_f *piece, void *context)
+{
+	return node->ops->snapshot(node, piece, context);
+}
+
+int gw_node_restore(struct gw_node *node, const uint8_t *bytes, size_t size)
+{
+	return node->ops->restore(node, bytes, size);
+}
+
+uint64_t gw_node_seq(const struct gw_node *node)
+{
+	return node->ops->seq(node);
+}
+
 uint64_t gw_node_digest(const struct gw_node *node)
 {
 	return node->ops->digest(node);

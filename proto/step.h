@@ -10,8 +10,9 @@
  *  - while effects.more is set after a step, the host feeds GW_EVENT_CONTINUE (once the effects of
  *    that step were taken) until it is clear: a full list loses nothing;
  *  - at gw_node_wake_us() at the latest, the host feeds GW_EVENT_TICK.
- * Start of a core: new, then gw_node_apply for each journaled record, then for an agent SPAWNED and
- * EXITED for what the keeper holds, then START.
+ * Start of a core: new, then gw_node_restore for each piece of the newest snapshot, gw_node_apply
+ * for each journaled record after it, then for an agent SPAWNED and EXITED for what the keeper
+ * holds, then START.
  */
 #ifndef GODWIT_PROTO_STEP_H
 #define GODWIT_PROTO_STEP_H
@@ -256,12 +257,22 @@ const uint8_t **gw_effect_bytes(struct gw_effect *effect, size_t *ret_size);
 
 struct gw_node;
 
+/* Takes one piece of a snapshot, of up to GW_MESSAGE_BYTES_MAX. 0; negative errno ends it. */
+typedef int gw_snapshot_f(void *context, const uint8_t *bytes, size_t size);
+
 struct gw_node_ops {
 	/* 0; negative errno: the core cannot go on and the process must stop. */
 	int (*step)(struct gw_node *node, const struct gw_event *event, struct gw_effects *effects);
 	uint64_t (*wake_us)(const struct gw_node *node);
 	/* Replays one record. 0; -EPROTO: not a record that this version knows. */
 	int (*apply)(struct gw_node *node, uint64_t seq, const uint8_t *bytes, size_t size);
+	/* Writes the durable state as pieces for restore, in order. Changes nothing. */
+	int (*snapshot)(const struct gw_node *node, gw_snapshot_f *piece, void *context);
+	/* Takes the next piece, before any apply. 0; -EPROTO: not one that this version knows, or
+	 * out of place; -ENOMEM. */
+	int (*restore)(struct gw_node *node, const uint8_t *bytes, size_t size);
+	/* Sequence of the last record in the durable state; 0: none. */
+	uint64_t (*seq)(const struct gw_node *node);
 	/* A hash of the durable state: equal states, equal digests. */
 	uint64_t (*digest)(const struct gw_node *node);
 	void (*free)(struct gw_node *node);
@@ -276,6 +287,10 @@ int gw_node_step(struct gw_node *node, const struct gw_event *event, struct gw_e
 /* Next mono_us at which the core wants a TICK; GW_NEVER_US: none. */
 uint64_t gw_node_wake_us(const struct gw_node *node);
 int gw_node_apply(struct gw_node *node, uint64_t seq, const uint8_t *bytes, size_t size);
+/* 0; negative errno of `piece`, or -ENOMEM. Safe in a child after fork: it only allocates. */
+int gw_node_snapshot(const struct gw_node *node, gw_snapshot_f *piece, void *context);
+int gw_node_restore(struct gw_node *node, const uint8_t *bytes, size_t size);
+uint64_t gw_node_seq(const struct gw_node *node);
 uint64_t gw_node_digest(const struct gw_node *node);
 void gw_node_free(struct gw_node *node); /* NULL is fine */
 

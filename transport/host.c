@@ -520,6 +520,8 @@ int gw_host_new(const struct gw_host_options *options, struct gw_host **ret_host
 	randombytes_buf(&hash_key, sizeof(hash_key));
 	host->options = *options;
 	host->term = options->term;
+	host->appended_seq = options->last_seq;
+	host->durable_seq = options->last_seq;
 	host->tick.fired = tick;
 	host->tick.context = host;
 	host->durable_later.call = durable_later;

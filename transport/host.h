@@ -19,6 +19,7 @@
 #include "proto/step.h"
 #include "transport/curve.h"
 #include "transport/fault.h"
+#include "transport/journal.h"
 #include "transport/observe.h"
 
 #define GW_HOST_CLIENTS_MAX 1024u  /* client sessions */
@@ -37,12 +38,6 @@ typedef void gw_host_failed_f(void *context, int error);
 /* Client: what the connection to the scheduler is doing, for the log. One sentence. */
 typedef void gw_host_notice_f(void *context, const char *text);
 
-/* A disk's journal. append takes the bytes (copies); when they last, gw_host_durable is called,
- * from a later turn of the loop. 0; negative errno stops the process. */
-struct gw_journal {
-	int (*append)(struct gw_journal *journal, uint64_t seq, const uint8_t *bytes, size_t size);
-};
-
 struct gw_host_options {
 	struct gw_reactor *reactor;
 	void *zmq;
@@ -54,6 +49,7 @@ struct gw_host_options {
 	const char *state_endpoint;       /* server: to bind */
 	const char *heartbeat_endpoint;
 	struct gw_journal *journal; /* NULL: in memory */
+	uint64_t last_seq;          /* of the records that the core was made from */
 	uint64_t term;              /* server: of this leader; ROLE says it to the core */
 	uint32_t worker_count;      /* threads for PLAN; a core that plans needs one */
 	gw_host_effect_f *effect;   /* NULL: such effects are a broken invariant */

@@ -183,8 +183,13 @@ static void toy_free(struct gw_node *node)
 	free(node);
 }
 
-static const struct gw_node_ops toy_node_ops = {toy_step, toy_wake_us, toy_apply, toy_digest,
-						toy_free};
+static const struct gw_node_ops toy_node_ops = {
+	.step = toy_step,
+	.wake_us = toy_wake_us,
+	.apply = toy_apply,
+	.digest = toy_digest,
+	.free = toy_free,
+};
 
 struct toy_run {
 	uint32_t effects;
