@@ -1,0 +1,65 @@
+/*
+ * What the words of godwit-scheduler's command line fill in (tables in main.c), and its commands.
+ * Each command returns the exit code.
+ */
+#ifndef GODWIT_SCHEDULER_OPTIONS_H
+#define GODWIT_SCHEDULER_OPTIONS_H
+
+#include <stdint.h>
+
+#include "proto/schema.h"
+
+#define EXIT_USAGE 2
+
+struct gw_command;
+
+struct common_options {
+	const char *state;
+};
+
+struct init_options {
+	struct common_options common;
+	const char *region;
+	struct gw_mark region_mark;
+};
+
+struct run_options {
+	struct common_options common;
+	const char *listen;
+	struct gw_mark listen_mark;
+	uint64_t port;
+	uint64_t unknown_after_us;
+	uint64_t lost_after_us;
+	uint64_t lease_us;
+	uint64_t waiting_tasks_max;
+	uint64_t workers;
+};
+
+struct token_options {
+	struct common_options common;
+	const char *listen;
+	struct gw_mark listen_mark;
+	uint64_t port;
+	const char *ticket;
+	struct gw_mark ticket_mark;
+	uint64_t role; /* index into gw_role_names */
+	struct gw_mark role_mark;
+	const char *site;
+	const char *name;
+	const char *provider;
+	const char *tenant;
+	uint64_t token_life_us;
+	uint64_t certificate_life_us;
+};
+
+/* What a ticket's bearer may become; NULL-ended. */
+extern const char *const gw_role_names[];
+
+int gw_command_init(const struct gw_command *command, void *options, int operand_count,
+		    char **operands);
+int gw_command_token(const struct gw_command *command, void *options, int operand_count,
+		     char **operands);
+int gw_command_run(const struct gw_command *command, void *options, int operand_count,
+		   char **operands);
+
+#endif
