@@ -1,126 +1,264 @@
 /*
- * Faults: each has a time, a victim and a length, all drawn from the seed when the run begins or
- * when its time comes. A victim that is broken already is left alone. When the scenario's duration
- * is over everything is mended, so that what remains is the grid's own recovery.
+ * Carrying faults out. What is wrong with a link is worked out anew from all faults under way
+ * whenever one begins or ends, so faults may overlap in any way. A process that is down is left
+ * alone. When the scenario's duration is over everything is mended, so that what remains is the
+ * grid's own recovery.
  */
+#include "bench/sim/faults.h"
+
 #include <stdlib.h>
 
 #include "bench/sim/grid.h"
 #include "proto/base/check.h"
 
-static void kill_agent(struct sim_grid *grid, uint64_t lasts_us, bool reboot)
+#define MS 1000ull
+#define S 1000000ull
+
+const char *const sim_fault_names[SIM_FAULT_COUNT + 1] = {
+	[SIM_FAULT_LINK_CUT] = "link-cut",
+	[SIM_FAULT_LINK_CUT_OUT] = "link-cut-out",
+	[SIM_FAULT_LINK_CUT_IN] = "link-cut-in",
+	[SIM_FAULT_DELAY_SPIKE] = "delay-spike",
+	[SIM_FAULT_SLOW_RATE] = "slow-rate",
+	[SIM_FAULT_LOSS_BURST] = "loss-burst",
+	[SIM_FAULT_DUPLICATION] = "duplication",
+	[SIM_FAULT_REORDERING] = "reordering",
+	[SIM_FAULT_CONNECTION_LOST] = "connection-lost",
+	[SIM_FAULT_AGENT_KILLED] = "agent-killed",
+	[SIM_FAULT_KEEPER_KILLED] = "keeper-killed",
+	[SIM_FAULT_SCHEDULER_KILLED] = "scheduler-killed",
+	[SIM_FAULT_HOST_REBOOT] = "host-reboot",
+	[SIM_FAULT_POWER_CUT] = "power-cut",
+	[SIM_FAULT_STOPPED] = "stopped",
+	[SIM_FAULT_SLOW_CPU] = "slow-cpu",
+	[SIM_FAULT_CLOCK_FORWARD] = "clock-forward",
+	[SIM_FAULT_CLOCK_BACK] = "clock-back",
+	[SIM_FAULT_CLOCK_FAST] = "clock-fast",
+	[SIM_FAULT_CLOCK_SLOW] = "clock-slow",
+	[SIM_FAULT_DISK_SLOW] = "disk-slow",
+	[SIM_FAULT_DISK_FULL] = "disk-full",
+	[SIM_FAULT_DISK_SYNC_FAILS] = "disk-sync-fails",
+	[SIM_FAULT_DISK_SYNC_LIES] = "disk-sync-lies",
+	[SIM_FAULT_DISK_MISDIRECTED] = "disk-misdirected",
+	[SIM_FAULT_DISK_BIT_ROT] = "disk-bit-rot",
+	[SIM_FAULT_VERSION_OLD] = "version-old",
+};
+
+static const struct sim_fault_class classes[SIM_FAULT_COUNT] = {
+	[SIM_FAULT_LINK_CUT] = {SIM_SCOPE_SITE, SIM_UNIT_CHOICE, 0, 1, true, false},
+	[SIM_FAULT_LINK_CUT_OUT] = {SIM_SCOPE_SITE, SIM_UNIT_CHOICE, 0, 1, true, false},
+	[SIM_FAULT_LINK_CUT_IN] = {SIM_SCOPE_SITE, SIM_UNIT_CHOICE, 0, 1, true, false},
+	[SIM_FAULT_DELAY_SPIKE] = {SIM_SCOPE_SITE, SIM_UNIT_US, 10 * MS, 4 * S, true, false},
+	[SIM_FAULT_SLOW_RATE] = {SIM_SCOPE_SITE, SIM_UNIT_BPS, 20000, 1000000, true, false},
+	[SIM_FAULT_LOSS_BURST] = {SIM_SCOPE_SITE, SIM_UNIT_PPM, 10000, 600000, true, false},
+	[SIM_FAULT_DUPLICATION] = {SIM_SCOPE_SITE, SIM_UNIT_PPM, 10000, 600000, true, false},
+	[SIM_FAULT_REORDERING] = {SIM_SCOPE_SITE, SIM_UNIT_PPM, 10000, 600000, true, false},
+	[SIM_FAULT_CONNECTION_LOST] = {SIM_SCOPE_AGENT, SIM_UNIT_CHOICE, 1, 3, false, false},
+	[SIM_FAULT_AGENT_KILLED] = {SIM_SCOPE_AGENT, SIM_UNIT_NONE, 0, 0, true, false},
+	[SIM_FAULT_KEEPER_KILLED] = {SIM_SCOPE_AGENT, SIM_UNIT_NONE, 0, 0, true, false},
+	[SIM_FAULT_SCHEDULER_KILLED] = {SIM_SCOPE_SCHEDULER, SIM_UNIT_NONE, 0, 0, true, false},
+	[SIM_FAULT_HOST_REBOOT] = {SIM_SCOPE_HOST, SIM_UNIT_NONE, 0, 0, true, false},
+	[SIM_FAULT_POWER_CUT] = {SIM_SCOPE_HOST, SIM_UNIT_NONE, 0, 0, true, false},
+	[SIM_FAULT_STOPPED] = {SIM_SCOPE_HOST, SIM_UNIT_NONE, 0, 0, true, false},
+	[SIM_FAULT_SLOW_CPU] = {SIM_SCOPE_HOST, SIM_UNIT_US, 100, 20 * MS, true, false},
+	[SIM_FAULT_CLOCK_FORWARD] = {SIM_SCOPE_HOST, SIM_UNIT_US, 1 * MS, 3600 * S, false, false},
+	[SIM_FAULT_CLOCK_BACK] = {SIM_SCOPE_HOST, SIM_UNIT_US, 1 * MS, 3600 * S, false, false},
+	[SIM_FAULT_CLOCK_FAST] = {SIM_SCOPE_HOST, SIM_UNIT_PPM, 1, SIM_DRIFT_PPM_MAX, true, false},
+	[SIM_FAULT_CLOCK_SLOW] = {SIM_SCOPE_HOST, SIM_UNIT_PPM, 1, SIM_DRIFT_PPM_MAX, true, false},
+	[SIM_FAULT_DISK_SLOW] = {SIM_SCOPE_HOST, SIM_UNIT_US, 10 * MS, 2 * S, true, false},
+	[SIM_FAULT_DISK_FULL] = {SIM_SCOPE_HOST, SIM_UNIT_NONE, 0, 0, true, false},
+	[SIM_FAULT_DISK_SYNC_FAILS] = {SIM_SCOPE_HOST, SIM_UNIT_NONE, 0, 0, true, false},
+	[SIM_FAULT_DISK_SYNC_LIES] = {SIM_SCOPE_HOST, SIM_UNIT_NONE, 0, 0, true, true},
+	[SIM_FAULT_DISK_MISDIRECTED] = {SIM_SCOPE_HOST, SIM_UNIT_BYTES, 1, 65536, true, true},
+	[SIM_FAULT_DISK_BIT_ROT] = {SIM_SCOPE_HOST, SIM_UNIT_COUNT, 0, UINT32_MAX, false, true},
+	[SIM_FAULT_VERSION_OLD] = {SIM_SCOPE_HOST, SIM_UNIT_NONE, 0, 0, true, false},
+};
+
+const struct sim_fault_class *sim_fault_class(enum sim_fault_kind kind)
 {
-	struct sim_agent *agent =
-		&grid->agents[sim_between(&grid->world, 0, grid->agent_count - 1)];
+	CHECK(kind < SIM_FAULT_COUNT);
+	return &classes[kind];
+}
+
+const char *sim_fault_name(enum sim_fault_kind kind)
+{
+	CHECK(kind < SIM_FAULT_COUNT);
+	return sim_fault_names[kind];
+}
+
+/* --- links --- */
+
+/* The link as all faults under way make it. */
+static bool set_link(struct sim_grid *grid, struct sim_site *site)
+{
+	struct sim_path *path = &site->path;
+	bool cut = false;
+	bool breaks = false;
+
+	path->spike_us = 0;
+	for (const struct sim_fault *fault = grid->faults; fault; fault = fault->next) {
+		if (!fault->under_way || &grid->sites[fault->event.target] != site ||
+		    sim_fault_class(fault->event.kind)->scope != SIM_SCOPE_SITE)
+			continue;
+		if (fault->event.kind == SIM_FAULT_DELAY_SPIKE)
+			path->spike_us += fault->event.amount;
+		if (fault->event.kind == SIM_FAULT_LINK_CUT) {
+			cut = true;
+			breaks = breaks || fault->event.amount != 0;
+		}
+	}
+	if (cut)
+		sim_path_cut(&grid->world, path, breaks);
+	else
+		sim_path_heal(&grid->world, path);
+	return true;
+}
+
+static bool lose_connection(struct sim_agent *agent, uint64_t which)
+{
+	bool up = agent->session.state.up || agent->session.heartbeat.up;
+
+	if (which & 1)
+		sim_conn_break(&agent->session.state);
+	if (which & 2)
+		sim_conn_break(&agent->session.heartbeat);
+	return up;
+}
+
+/* --- hosts --- */
+
+/* These answer: was there anything to break? */
+static bool kill_agent(struct sim_agent *agent, uint64_t lasts_us, bool reboot)
+{
+	struct sim_world *world = &agent->grid->world;
 
 	if (!agent->host.node)
-		return;
+		return false;
 	sim_host_crash(&agent->host);
 	if (reboot) {
 		agent->rebooting = true;
 		sim_keeper_reboot(&agent->keeper);
 	}
-	sim_timer_set(&grid->world, &agent->revive, grid->world.now_us + lasts_us);
+	sim_timer_set(world, &agent->revive, world->now_us + lasts_us);
+	return true;
 }
 
-static void kill_scheduler(struct sim_grid *grid, uint64_t lasts_us)
+static bool kill_scheduler(struct sim_grid *grid, uint64_t lasts_us)
 {
 	if (!grid->scheduler.node)
-		return;
+		return false;
 	sim_host_check_replay(&grid->scheduler);
 	sim_host_crash(&grid->scheduler);
 	sim_timer_set(&grid->world, &grid->scheduler_revive, grid->world.now_us + lasts_us);
+	return true;
 }
 
-static void mend(struct sim_timer *timer)
-{
-	struct sim_site *site = timer->owner;
-	struct sim_world *world = site->world;
+/* --- beginning and ending --- */
 
-	site->path.spike_us = 0;
-	sim_say(world, site->name, "the link is as before");
-	sim_path_heal(world, &site->path);
+static bool strike(struct sim_grid *grid, const struct sim_fault_event *event)
+{
+	struct sim_agent *agent = event->target > 0 && event->target <= grid->agent_count
+					  ? &grid->agents[event->target - 1]
+					  : NULL;
+
+	if (sim_fault_class(event->kind)->scope == SIM_SCOPE_SITE)
+		return set_link(grid, &grid->sites[event->target]);
+	if (event->kind == SIM_FAULT_CONNECTION_LOST)
+		return lose_connection(agent, event->amount);
+	if (event->kind == SIM_FAULT_AGENT_KILLED)
+		return kill_agent(agent, event->lasts_us, false);
+	if (event->kind == SIM_FAULT_HOST_REBOOT && agent)
+		return kill_agent(agent, event->lasts_us, true);
+	if (event->kind == SIM_FAULT_HOST_REBOOT || event->kind == SIM_FAULT_SCHEDULER_KILLED)
+		return kill_scheduler(grid, event->lasts_us);
+	return false;
 }
 
-static void break_link(struct sim_grid *grid, const struct sim_fault_plan *plan, uint64_t lasts_us)
+static void end(struct sim_fault *fault)
 {
+	struct sim_grid *grid = fault->grid;
+
+	fault->under_way = false;
+	sim_timer_clear(&grid->world, &fault->timer);
+	if (sim_fault_class(fault->event.kind)->scope == SIM_SCOPE_SITE)
+		(void)set_link(grid, &grid->sites[fault->event.target]); /* always there */
+}
+
+static void begin(struct sim_fault *fault)
+{
+	struct sim_grid *grid = fault->grid;
+	const struct sim_fault_event *event = &fault->event;
 	struct sim_world *world = &grid->world;
-	struct sim_site *site = &grid->sites[sim_between(world, 0, grid->site_count - 1)];
 
-	if (site->mend.item.position != 0)
-		return;
-	if (plan->kind == SIM_FAULT_DELAY_SPIKE)
-		site->path.spike_us = plan->adds_us;
+	sim_say(world, "fault", "%s of %llu for %llu ms, amount %llu", sim_fault_name(event->kind),
+		(unsigned long long)event->target, (unsigned long long)(event->lasts_us / MS),
+		(unsigned long long)event->amount);
+	fault->under_way = sim_fault_class(event->kind)->lasts;
+	if (fault->under_way)
+		sim_timer_set(world, &fault->timer, world->now_us + event->lasts_us);
+	if (strike(grid, event))
+		world->coverage.struck[event->kind]++;
 	else
-		sim_path_cut(world, &site->path, sim_chance_ppm(world, 500000));
-	sim_say(world, site->name, "%s for %llu ms",
-		sim_fault_name((enum sim_fault_kind)plan->kind),
-		(unsigned long long)(lasts_us / GW_US_PER_MS));
-	sim_timer_set(world, &site->mend, world->now_us + lasts_us);
+		world->coverage.left[event->kind]++;
 }
 
-static void lose_connection(struct sim_grid *grid)
-{
-	struct sim_agent *agent =
-		&grid->agents[sim_between(&grid->world, 0, grid->agent_count - 1)];
-
-	if (sim_chance_ppm(&grid->world, 700000))
-		sim_conn_break(&agent->session.state);
-	if (sim_chance_ppm(&grid->world, 500000))
-		sim_conn_break(&agent->session.heartbeat);
-}
-
-static void strike(struct sim_timer *timer)
+static void fire(struct sim_timer *timer)
 {
 	struct sim_fault *fault = timer->owner;
-	struct sim_grid *grid = fault->grid;
-	uint64_t lasts_us =
-		sim_between(&grid->world, fault->plan.lasts_min_us, fault->plan.lasts_max_us);
 
-	switch ((enum sim_fault_kind)fault->plan.kind) {
-	case SIM_FAULT_LINK_CUT:
-	case SIM_FAULT_DELAY_SPIKE:
-		break_link(grid, &fault->plan, lasts_us);
-		break;
-	case SIM_FAULT_CONNECTION_LOST:
-		lose_connection(grid);
-		break;
-	case SIM_FAULT_AGENT_KILLED:
-		kill_agent(grid, lasts_us, false);
-		break;
-	case SIM_FAULT_SCHEDULER_KILLED:
-		kill_scheduler(grid, lasts_us);
-		break;
-	case SIM_FAULT_HOST_REBOOT:
-		kill_agent(grid, lasts_us, true);
-		break;
+	if (fault->under_way)
+		end(fault);
+	else
+		begin(fault);
+}
+
+static struct sim_fault *add_fault(struct sim_grid *grid, const struct sim_fault_event *event)
+{
+	struct sim_fault *fault = calloc(1, sizeof(*fault));
+
+	CHECK(fault);
+	CHECK(event->kind < SIM_FAULT_COUNT);
+	fault->grid = grid;
+	fault->event = *event;
+	fault->next = grid->faults;
+	grid->faults = fault;
+	sim_timer_init(&fault->timer, fire, fault);
+	return fault;
+}
+
+/* A list may be written by hand: what it names must be there. */
+bool sim_fault_fits(const struct sim_fault_event *event, uint64_t sites, uint64_t agents)
+{
+	const struct sim_fault_class *class = sim_fault_class(event->kind);
+
+	switch (class->scope) {
+	case SIM_SCOPE_SITE:
+		return event->target < sites;
+	case SIM_SCOPE_AGENT:
+		return event->target >= 1 && event->target <= agents;
+	case SIM_SCOPE_SCHEDULER:
+		return event->target == 0;
+	case SIM_SCOPE_HOST:
+		return event->target <= agents;
+	}
+	return false;
+}
+
+void sim_faults_set(struct sim_grid *grid, const struct sim_fault_event *events, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		struct sim_fault *fault;
+
+		CHECK(sim_fault_fits(&events[i], grid->site_count, grid->agent_count));
+		fault = add_fault(grid, &events[i]);
+		sim_timer_set(&grid->world, &fault->timer, events[i].at_us);
 	}
 }
 
-void sim_faults_draw(struct sim_grid *grid)
+void sim_fault_begin(struct sim_grid *grid, const struct sim_fault_event *event)
 {
-	const struct sim_fault_plan *plans = grid->scenario->faults.items;
-
-	for (uint32_t i = 0; i < grid->site_count; i++) {
-		grid->sites[i].world = &grid->world;
-		sim_timer_init(&grid->sites[i].mend, mend, &grid->sites[i]);
-	}
-	for (uint32_t i = 0; i < grid->scenario->faults.count; i++)
-		grid->fault_count += (uint32_t)plans[i].count;
-	grid->faults = calloc(grid->fault_count + 1, sizeof(*grid->faults));
-	CHECK(grid->faults);
-	for (uint32_t i = 0, n = 0; i < grid->scenario->faults.count; i++) {
-		for (uint64_t k = 0; k < plans[i].count; k++, n++) {
-			struct sim_fault *fault = &grid->faults[n];
-
-			fault->grid = grid;
-			fault->plan = plans[i];
-			sim_timer_init(&fault->timer, strike, fault);
-			sim_timer_set(&grid->world, &fault->timer,
-				      sim_between(&grid->world, GW_US_PER_S,
-						  grid->scenario->duration_us));
-		}
-	}
+	CHECK(sim_fault_fits(event, grid->site_count, grid->agent_count));
+	begin(add_fault(grid, event));
 }
 
 /* Fires a timer at once if it is set. */
@@ -132,10 +270,11 @@ static void hasten(struct sim_world *world, struct sim_timer *timer)
 
 void sim_faults_end(struct sim_grid *grid)
 {
-	for (uint32_t i = 0; i < grid->fault_count; i++)
-		sim_timer_clear(&grid->world, &grid->faults[i].timer);
-	for (uint32_t i = 0; i < grid->site_count; i++)
-		hasten(&grid->world, &grid->sites[i].mend);
+	for (struct sim_fault *fault = grid->faults; fault; fault = fault->next) {
+		if (fault->under_way)
+			end(fault);
+		sim_timer_clear(&grid->world, &fault->timer);
+	}
 	for (uint32_t i = 0; i < grid->agent_count; i++)
 		hasten(&grid->world, &grid->agents[i].revive);
 	hasten(&grid->world, &grid->scheduler_revive);

@@ -1,6 +1,6 @@
 /*
  * The simulated grid: sites on a plane, nodes with agent and keeper, one scheduler, one client, and
- * the faults that the seed draws. It gives each host its core and carries out the effects that only
+ * the faults that were set. It gives each host its core and carries out the effects that only
  * a daemon knows: telemetry, probes, planners.
  */
 #ifndef GODWIT_BENCH_SIM_GRID_H
@@ -12,6 +12,7 @@
 #include "agent/core/agent.h"
 #include "bench/sim/check.h"
 #include "bench/sim/client.h"
+#include "bench/sim/faults.h"
 #include "bench/sim/host.h"
 #include "bench/sim/keeper.h"
 #include "bench/sim/link.h"
@@ -24,8 +25,6 @@ struct sim_site {
 	int64_t x_km;
 	int64_t y_km;
 	char name[16];
-	struct sim_world *world;
-	struct sim_timer mend; /* ends what is wrong with the link */
 };
 
 struct sim_agent {
@@ -46,11 +45,13 @@ struct sim_agent {
 	uint32_t probe_count;
 };
 
-/* A fault waiting for its time. */
+/* A fault waiting for its time, or under way. */
 struct sim_fault {
-	struct sim_timer timer;
+	struct sim_timer timer; /* its beginning, then its end */
 	struct sim_grid *grid;
-	struct sim_fault_plan plan;
+	struct sim_fault *next;
+	struct sim_fault_event event;
+	bool under_way;
 };
 
 struct sim_plan {
@@ -73,8 +74,7 @@ struct sim_grid {
 	uint32_t agent_count;
 	struct sim_site *sites; /* [site_count] */
 	uint32_t site_count;
-	struct sim_fault *faults; /* [fault_count] */
-	uint32_t fault_count;
+	struct sim_fault *faults;
 	struct sim_client client;
 	struct sim_check check;
 	struct sim_timer scan;
@@ -90,9 +90,5 @@ bool sim_grid_run(struct sim_grid *grid);
 
 /* The agent of this node; NULL: none. */
 struct sim_agent *sim_grid_agent(struct sim_grid *grid, struct gw_node_id node);
-/* faults.c: draws the scenario's faults and sets their timers. */
-void sim_faults_draw(struct sim_grid *grid);
-/* Ends every fault under way: nothing is broken from now on. */
-void sim_faults_end(struct sim_grid *grid);
 
 #endif

@@ -13,10 +13,6 @@
 #define NODES_MAX 100
 #define HOUR_US (3600ull * 1000000)
 
-static const char *const fault_names[] = {
-	"link-cut",         "connection-lost", "delay-spike", "agent-killed",
-	"scheduler-killed", "host-reboot",     NULL};
-
 #define DURATION(name, field, default_text, text)                                                  \
 	{                                                                                          \
 		.key = name, .type = GW_SCHEMA_DURATION, .offset = AT(field),                      \
@@ -80,7 +76,7 @@ static const struct gw_schema fault_fields[] = {
 	 .type = GW_SCHEMA_CHOICE,
 	 .offset = AT(kind),
 	 .required = true,
-	 .choices = fault_names,
+	 .choices = sim_fault_names,
 	 .help = "what breaks"},
 	{.key = "count",
 	 .type = GW_SCHEMA_COUNT,
@@ -186,11 +182,6 @@ static const struct gw_schema scenario_fields[] = {
 	 .help = "what breaks, and how often"},
 	{.key = NULL},
 };
-
-const char *sim_fault_name(enum sim_fault_kind kind)
-{
-	return fault_names[kind];
-}
 
 static FILE *open_scenario(const char *name)
 {

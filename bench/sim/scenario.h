@@ -9,17 +9,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "bench/sim/faults.h"
 #include "proto/base/arena.h"
 #include "proto/schema.h"
-
-enum sim_fault_kind {
-	SIM_FAULT_LINK_CUT,        /* a site's WAN link carries nothing for a while */
-	SIM_FAULT_CONNECTION_LOST, /* an agent's connections are reset, at once or after delivery */
-	SIM_FAULT_DELAY_SPIKE,     /* a site's link is slower by `adds` for a while */
-	SIM_FAULT_AGENT_KILLED,    /* kill -9, restarted after a while; keeper and tasks live on */
-	SIM_FAULT_SCHEDULER_KILLED,
-	SIM_FAULT_HOST_REBOOT, /* keeper and tasks die too */
-};
 
 struct sim_fault_plan {
 	uint64_t kind; /* enum sim_fault_kind */
@@ -72,6 +64,5 @@ struct sim_scenario {
  * 0; -EINVAL or another negative errno with the sentence in ret_text [size]. */
 int sim_scenario_read(const char *name, struct gw_arena *arena, struct sim_scenario *ret_scenario,
 		      char *ret_text, size_t size);
-const char *sim_fault_name(enum sim_fault_kind kind);
 
 #endif

@@ -11,6 +11,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "bench/sim/coverage.h"
 #include "proto/base/heap.h"
 #include "proto/base/id.h"
 #include "proto/base/prng.h"
@@ -52,6 +53,7 @@ struct sim_world {
 	struct gw_prng prng;
 	struct sim_packet *spare[SIM_PACKET_CLASSES];
 	FILE *transcript; /* NULL: none */
+	struct sim_coverage coverage;
 	bool stopped;
 	char fault[512]; /* the broken invariant, one sentence; "": none */
 };
