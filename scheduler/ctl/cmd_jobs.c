@@ -3,6 +3,7 @@
 #include <stddef.h>
 #include <stdio.h>
 
+#include "proto/json.h"
 #include "scheduler/ctl/ctl.h"
 
 #define PAGE 500u
@@ -57,8 +58,8 @@ static int read_pages(struct ctl *ctl, bool active, struct ctl_table *table, jso
 			return ctl_fail(ctl->options, "%s.", reply->error);
 		for (size_t i = 0; i < reply->n_jobs; i++) {
 			if (array)
-				(void)json_array_append_new(
-					array, ctl_json_message(&reply->jobs[i]->base));
+				(void)json_array_append_new(array,
+							    gw_json_message(&reply->jobs[i]->base));
 			else
 				add_row(table, reply->jobs[i]);
 		}

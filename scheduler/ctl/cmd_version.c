@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "proto/base/limits.h"
+#include "proto/json.h"
 #include "scheduler/ctl/ctl.h"
 
 static const Godwit__VersionReply *ask(struct ctl *ctl)
@@ -39,7 +40,7 @@ static int run(const struct gw_command *command, void *options, int operand_coun
 		code = ctl_print_json(json_pack(
 			"{s:s, s:i, s:i, s:o}", "version", GODWIT_VERSION, "protocol_min",
 			(int)GW_PROTOCOL_MIN, "protocol_max", (int)GW_PROTOCOL_MAX, "scheduler",
-			reply ? ctl_json_message(&reply->base) : json_null()));
+			reply ? gw_json_message(&reply->base) : json_null()));
 	} else {
 		(void)printf("godwit %s, protocol %u to %u\n", GODWIT_VERSION, GW_PROTOCOL_MIN,
 			     GW_PROTOCOL_MAX);

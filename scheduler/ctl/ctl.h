@@ -101,10 +101,7 @@ unsigned ctl_interrupts(void);
 /* Whether one came since ctl_interrupts was last asked: a failure is of its making then. */
 bool ctl_interrupted(void);
 
-/* json.c: a message as JSON: every field by its name in the .proto, ids as text, other bytes as
- * hexadecimal, enums by their names in lower case. */
-json_t *ctl_json_message(const ProtobufCMessage *message);
-/* Prints and frees; the exit code. */
+/* json.c: prints and frees; the exit code. */
 int ctl_print_json(json_t *value);
 int ctl_print_message(const ProtobufCMessage *message);
 

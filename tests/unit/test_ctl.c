@@ -294,44 +294,6 @@ static void test_human(void **state)
 	assert_string_equal(ctl_milli(1500).text, "1.5");
 }
 
-/* Every kind of field once: nested, repeated, absent, ids, bytes, enums. */
-static void test_json(void **state)
-{
-	struct gw_id id = gw_id_make(1, 2, 3);
-	uint8_t node[2] = {0xab, 0x01};
-	char bad[] = "\xff";
-	Godwit__Usage usage = GODWIT__USAGE__INIT;
-	Godwit__TaskInfo task = GODWIT__TASK_INFO__INIT;
-	Godwit__TaskInfo *tasks[] = {&task, &task};
-	Godwit__JobInfo job = GODWIT__JOB_INFO__INIT;
-	json_t *value;
-	json_t *first;
-
-	(void)state;
-	usage.wall_us = 5000000000;
-	task.usage = &usage;
-	task.node = (ProtobufCBinaryData){2, node};
-	task.error = bad;
-	job.job = gw_wire_id(&id);
-	job.kind = GODWIT__JOB_KIND__JOB_SERVE;
-	job.n_tasks = 2;
-	job.tasks = tasks;
-	job.submitted_wall_us = -1;
-	value = ctl_json_message(&job.base);
-	assert_string_equal(json_string_value(json_object_get(value, "job")), "00000001.2.3");
-	assert_string_equal(json_string_value(json_object_get(value, "kind")), "job_serve");
-	assert_int_equal(json_integer_value(json_object_get(value, "submitted_wall_us")), -1);
-	assert_true(json_is_null(json_object_get(value, "prediction")));
-	assert_int_equal(json_array_size(json_object_get(value, "tasks")), 2);
-	first = json_array_get(json_object_get(value, "tasks"), 1);
-	assert_string_equal(json_string_value(json_object_get(first, "node")), "ab01");
-	assert_string_equal(json_string_value(json_object_get(first, "error")), "ff");
-	assert_int_equal(
-		json_integer_value(json_object_get(json_object_get(first, "usage"), "wall_us")),
-		5000000000);
-	json_decref(value);
-}
-
 static const struct {
 	const char *job_state;
 	uint32_t exits[2];
@@ -380,8 +342,8 @@ int main(void)
 		cmocka_unit_test(test_broken_link),     cmocka_unit_test(test_new_attempt),
 		cmocka_unit_test(test_waits_for_start), cmocka_unit_test(test_never_started),
 		cmocka_unit_test(test_labels),          cmocka_unit_test(test_snapshot),
-		cmocka_unit_test(test_human),           cmocka_unit_test(test_json),
-		cmocka_unit_test(test_exit_codes),      cmocka_unit_test(test_clean),
+		cmocka_unit_test(test_human),           cmocka_unit_test(test_exit_codes),
+		cmocka_unit_test(test_clean),
 	};
 
 	return cmocka_run_group_tests_name("ctl", tests, NULL, NULL);
