@@ -1,11 +1,30 @@
-"""Benchmark rows for people: a table for the terminal, or a page of bars.
+"""Benchmark rows: made by the benches, shown to people as a table or a page of bars.
 
 Reads the JSON array that `bench/run NAME --json` prints. Usage: rows.py table | rows.py html NAME
 """
 
 import html
 import json
+import statistics
 import sys
+
+
+def row(name, values, unit, better, bar, beside=(), digits=4):
+    """A row of measured values: their median, held to the bar, between their extremes. `beside` is
+    {name: value} of peers and floors from the same run."""
+    value = round(statistics.median(values), digits)
+    holds = None if bar is None else value <= bar if better == "lower" else value >= bar
+    return {"name": name, "value": value, "unit": unit, "better": better, "bar": bar,
+            "holds": holds,
+            "beside": [{"name": n, "value": round(v, digits)} for n, v in dict(beside).items()],
+            "min": round(min(values), digits), "max": round(max(values), digits),
+            "runs": len(values)}
+
+
+def no_row(name, unit, better, bar, why):
+    """The row of what could not be measured."""
+    return {"name": name, "value": None, "unit": unit, "better": better, "bar": bar,
+            "holds": None, "beside": [], "min": None, "max": None, "runs": 0, "why": why}
 
 
 def number(value):
@@ -58,4 +77,5 @@ def main():
         sys.exit(__doc__)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -16,8 +16,10 @@ import statistics
 import sys
 import time
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent.parent / "tests/support"))
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+sys.path[:0] = [str(ROOT / "tests/support"), str(ROOT / "bench")]
 from region import Failed, Region  # noqa: E402
+from rows import no_row, row  # noqa: E402
 
 SETTLE_S = 5
 PARTS = 4  # of the window
@@ -70,34 +72,19 @@ def measure(window_s):
         return shares, coarse, memory
 
 
-def row(name, values, unit, bar, beside):
-    value = round(statistics.median(values), 4)
-    return {"name": name, "value": value, "unit": unit, "better": "lower", "bar": bar,
-            "holds": value <= bar, "beside": beside, "min": round(min(values), 4),
-            "max": round(max(values), 4), "runs": len(values)}
-
-
-def no_row(name, unit, bar, why):
-    return {"name": name, "value": None, "unit": unit, "better": "lower", "bar": bar,
-            "holds": None, "beside": [], "min": None, "max": None, "runs": 0, "why": why}
-
-
 def mean_of(parts, name, index=None):
     return round(statistics.mean(p[name] if index is None else p[name][index] for p in parts), 4)
 
 
 def rows_of(shares, coarse, memory):
     return [
-        row("agent.idle_core_percent", [sum(part.values()) for part in shares], "% of a core", 1.0,
-            [{"name": "agent", "value": mean_of(shares, "agent")},
-             {"name": "keeper", "value": mean_of(shares, "keeper")},
-             {"name": "by clock ticks", "value": round(coarse, 4)}]),
+        row("agent.idle_core_percent", [sum(part.values()) for part in shares], "% of a core",
+            "lower", 1.0, {"agent": mean_of(shares, "agent"), "keeper": mean_of(shares, "keeper"),
+                           "by clock ticks": coarse}),
         row("agent.idle_rss_mib", [sum(rss for rss, _ in part.values()) for part in memory], "MiB",
-            16.0,
-            [{"name": "agent Rss", "value": mean_of(memory, "agent", 0)},
-             {"name": "keeper Rss", "value": mean_of(memory, "keeper", 0)},
-             {"name": "agent Pss", "value": mean_of(memory, "agent", 1)},
-             {"name": "keeper Pss", "value": mean_of(memory, "keeper", 1)}]),
+            "lower", 16.0,
+            {"agent Rss": mean_of(memory, "agent", 0), "keeper Rss": mean_of(memory, "keeper", 0),
+             "agent Pss": mean_of(memory, "agent", 1), "keeper Pss": mean_of(memory, "keeper", 1)}),
     ]
 
 
@@ -112,8 +99,8 @@ def main():
     try:
         rows = rows_of(*measure(window_s))
     except (Failed, OSError, KeyError) as failure:
-        rows = [no_row("agent.idle_core_percent", "% of a core", 1.0, str(failure)),
-                no_row("agent.idle_rss_mib", "MiB", 16.0, str(failure))]
+        rows = [no_row("agent.idle_core_percent", "% of a core", "lower", 1.0, str(failure)),
+                no_row("agent.idle_rss_mib", "MiB", "lower", 16.0, str(failure))]
     if "--json" in sys.argv:
         print(json.dumps(rows, indent=1))
     else:
