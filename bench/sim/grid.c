@@ -614,34 +614,6 @@ struct sim_grid *sim_grid_free(struct sim_grid *grid)
 	return NULL;
 }
 
-static void draw_fault(struct sim_grid *grid, const struct sim_fault_plan *plan)
-{
-	struct sim_fault_event event = {.kind = (enum sim_fault_kind)plan->kind};
-	const struct sim_fault_class *class = sim_fault_class(event.kind);
-	bool site = class->scope == SIM_SCOPE_SITE;
-	bool agent = class->scope == SIM_SCOPE_AGENT || class->scope == SIM_SCOPE_HOST;
-
-	event.at_us = sim_between(&grid->world, GW_US_PER_S, grid->scenario->duration_us);
-	event.lasts_us = sim_between(&grid->world, plan->lasts_min_us, plan->lasts_max_us);
-	event.target = site    ? sim_between(&grid->world, 0, grid->site_count - 1)
-		       : agent ? sim_between(&grid->world, 1, grid->agent_count)
-			       : 0;
-	event.amount = plan->adds_us
-			       ? plan->adds_us
-			       : sim_between(&grid->world, class->amount_min, class->amount_max);
-	sim_faults_set(grid, &event, 1);
-}
-
-static void draw_faults(struct sim_grid *grid)
-{
-	const struct sim_fault_plan *plans = grid->scenario->faults.items;
-
-	for (uint32_t i = 0; i < grid->scenario->faults.count; i++) {
-		for (uint64_t k = 0; k < plans[i].count; k++)
-			draw_fault(grid, &plans[i]);
-	}
-}
-
 /* Nothing is left to happen but the daemons' own rhythm. */
 static bool at_rest(const struct sim_grid *grid)
 {
@@ -668,8 +640,7 @@ bool sim_grid_run(struct sim_grid *grid)
 	for (uint32_t i = 0; i < grid->agent_count; i++)
 		sim_timer_set(world, &grid->agents[i].revive, sim_between(world, 0, GW_US_PER_S));
 	sim_client_start(&grid->client);
-	if (!grid->faults)
-		draw_faults(grid);
+	sim_faults_set(grid, grid->scenario->events.items, grid->scenario->events.count);
 	sim_timer_set(world, &grid->scan, SCAN_US);
 	sim_world_run(world, grid->scenario->duration_us);
 	sim_faults_end(grid);
