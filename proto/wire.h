@@ -17,6 +17,7 @@
 #include <inventory.pb-c.h>
 #include <job.pb-c.h>
 #include <record.pb-c.h>
+#include <snapshot.pb-c.h>
 #include <task.pb-c.h>
 #include <telemetry.pb-c.h>
 

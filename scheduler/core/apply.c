@@ -12,94 +12,42 @@
 
 #define RECORD_VERSION 1u
 
-static void order_add(struct scheduler *s, struct job *job)
-{
-	job->order = s->job_order++;
-	job->older = s->newest;
-	if (s->newest)
-		s->newest->newer = job;
-	s->newest = job;
-}
-
-static void order_remove(struct scheduler *s, struct job *job)
-{
-	if (job->newer)
-		job->newer->older = job->older;
-	else
-		s->newest = job->older;
-	if (job->older)
-		job->older->newer = job->newer;
-}
-
-/* The oldest ended jobs make room, for one job and its tasks. */
-static void evict(struct scheduler *s, uint32_t task_count)
-{
-	while (s->ended_first &&
-	       (s->jobs.count >= s->config.jobs_max || s->task_total + task_count > GW_TASKS_MAX)) {
-		struct job *job = s->ended_first;
-
-		s->ended_first = job->ended_next;
-		if (!s->ended_first)
-			s->ended_last = NULL;
-		if (job->nonce_entry)
-			free(gw_table_remove(&s->nonces, &job->nonce_entry->key));
-		s->task_total -= job->task_count;
-		s->task_total_ended -= job->task_count;
-		s->ended_count--;
-		CHECK(gw_table_remove(&s->jobs, &job->id) == job);
-		order_remove(s, job);
-		if (gw_id_equal(s->spec_job.id, job->id.id))
-			s->spec = NULL;
-		job_free(job);
-	}
-}
-
 /* 0; -ENOMEM. */
-static int remember_nonce(struct scheduler *s, struct job *job)
+static int job_from(struct scheduler *s, struct gw_job_id id, const Godwit__JobSpec *spec,
+		    struct job **ret_job)
 {
-	struct nonce *nonce;
+	size_t size = gw_wire_size(&spec->base);
+	uint8_t *bytes = gw_arena_alloc(&s->arena, size ? size : 1);
 
-	if (gw_id_is_zero(job->nonce))
-		return 0;
-	nonce = calloc(1, sizeof(*nonce));
-	if (!nonce)
+	if (!bytes)
 		return -ENOMEM;
-	nonce->key.owner = job->owner;
-	nonce->key.nonce = job->nonce;
-	nonce->job = job;
-	if (gw_table_add(&s->nonces, nonce) != 0) {
-		free(nonce);
-		return -EPROTO;
-	}
-	job->nonce_entry = nonce;
-	return 0;
+	gw_wire_encode(&spec->base, bytes);
+	*ret_job = job_new(id, spec, bytes, size);
+	return *ret_job ? 0 : -ENOMEM;
 }
 
 static int apply_job(struct scheduler *s, const Godwit__JobAccepted *accepted, int64_t wall_us)
 {
 	struct gw_job_id id;
-	struct user *user;
 	struct job *job;
+	int result;
 
 	if (!accepted->spec || !gw_wire_read_id(accepted->job, &id.id) || job_find(s, id) ||
-	    accepted->spec->task_count == 0 || accepted->spec->task_count > GW_TASKS_PER_JOB_MAX ||
-	    accepted->spec->priority > PRIORITY_MAX)
+	    !job_spec_sound(accepted->spec))
 		return -EPROTO;
-	evict(s, accepted->spec->task_count);
-	job = job_new(id, accepted->spec);
-	if (!job)
-		return -ENOMEM;
+	jobs_evict(s, accepted->spec->task_count);
+	result = job_from(s, id, accepted->spec, &job);
+	if (result != 0)
+		return result;
 	(void)gw_wire_read_id(accepted->owner, &job->owner.id); /* absent: zero */
 	(void)gw_wire_read_id(accepted->tenant, &job->tenant);
 	(void)gw_wire_read_id(accepted->nonce, &job->nonce);
 	strncpy(job->owner_name, accepted->owner_name, GW_NAME_BYTES_MAX);
 	job->submitted_wall_us = wall_us;
-	user = user_find(s, job->owner);
-	if (!user || gw_table_add(&s->jobs, job) != 0 || remember_nonce(s, job) != 0)
-		return -ENOMEM; /* the process stops: what is half done is never seen */
-	order_add(s, job);
-	user->waiting += job->task_count;
-	s->task_total += job->task_count;
+	job_link_tasks(job);
+	result = job_add(s, job);
+	if (result != 0)
+		return result; /* the process stops: what is half done is never seen */
 	if (gw_id_counter(id.id) >= s->next_job)
 		s->next_job = gw_id_counter(id.id) + 1;
 	job_settle(s, job, wall_us);
@@ -166,20 +114,8 @@ static int apply_placed(struct scheduler *s, const Godwit__TaskPlaced *record, i
 		task->sent = true;
 		task_set_state(s, task, TASK_PLACED);
 	}
-	if (record->prediction && record->prediction->present) {
-		job->prediction.present = true;
-		job->prediction.tokens_per_s = record->prediction->tokens_per_s;
-		job->prediction.single_site_tokens_per_s =
-			record->prediction->single_site_tokens_per_s;
-		job->prediction.tpot_us = record->prediction->tpot_us;
-		job->prediction.loss_ppm = record->prediction->loss_ppm;
-		job->prediction.rtt_us = record->prediction->rtt_us;
-		free(job->bottleneck);
-		job->bottleneck = strdup(record->prediction->bottleneck);
-		if (!job->bottleneck)
-			return -ENOMEM;
-		job->prediction.bottleneck = job->bottleneck;
-	}
+	if (job_note_prediction(job, record->prediction) != 0)
+		return -ENOMEM;
 	job_settle(s, job, wall_us);
 	return 0;
 }
@@ -243,15 +179,8 @@ static int note_end(struct task *task, const Godwit__TaskChanged *changed)
 	}
 	task->exit_code = changed->exit_code;
 	task->signal = changed->signal;
-	if (changed->usage) {
-		const Godwit__Usage *usage = changed->usage;
-
-		task->usage.wall_us = usage->wall_us;
-		task->usage.cpu_user_us = usage->cpu_user_us;
-		task->usage.cpu_system_us = usage->cpu_system_us;
-		task->usage.memory_peak_bytes = usage->memory_peak_bytes;
-		task->usage.output_bytes = usage->output_bytes;
-	}
+	if (changed->usage)
+		task_note_usage(task, changed->usage);
 	return 0;
 }
 
@@ -312,27 +241,16 @@ static int apply_cancelled(struct scheduler *s, const Godwit__JobCancelled *canc
 
 static int apply_revoked(struct scheduler *s, const Godwit__NodeRevoked *record)
 {
-	struct revoked *revoked = calloc(1, sizeof(*revoked));
-	struct node *node;
+	struct gw_node_id id;
 
-	if (!revoked)
-		return -ENOMEM;
-	if (!gw_wire_read_id(record->node, &revoked->id.id) ||
-	    gw_table_add(&s->revoked, revoked) != 0) {
-		free(revoked);
-		return -EPROTO;
-	}
-	node = node_find(s, revoked->id);
-	if (node)
-		node->revoked = true;
-	return 0;
+	return gw_wire_read_id(record->node, &id.id) ? node_revoke(s, id) : -EPROTO;
 }
 
 static int apply_record(struct scheduler *s, uint64_t seq, const Godwit__Record *record)
 {
 	int64_t wall_us = record->at_wall_us;
 
-	if (record->version != RECORD_VERSION || seq != s->seq + 1)
+	if (record->version != RECORD_VERSION || seq != s->seq + 1 || s->restore.open)
 		return -EPROTO;
 	s->seq = seq;
 	switch (record->kind_case) {

@@ -15,46 +15,76 @@
 		return false;                                                                      \
 	} while (0)
 
+/* Multiply and fold, a word at a time. */
+static uint64_t mix_u64(uint64_t hash, uint64_t value)
+{
+	hash = (hash ^ value) * 0xd6e8feb86659fd93ull;
+	return hash ^ hash >> 32;
+}
+
 static uint64_t mix(uint64_t hash, const void *bytes, size_t size)
 {
 	const uint8_t *at = bytes;
 
-	for (size_t i = 0; i < size; i++)
-		hash = (hash ^ at[i]) * 1099511628211ull; /* FNV-1a */
-	return hash;
-}
+	hash = mix_u64(hash, size);
+	while (size > 0) {
+		uint64_t word = 0;
+		size_t length = size < sizeof(word) ? size : sizeof(word);
 
-static uint64_t mix_u64(uint64_t hash, uint64_t value)
-{
-	return mix(hash, &value, sizeof(value));
+		memcpy(&word, at, length);
+		hash = mix_u64(hash, word);
+		at += length;
+		size -= length;
+	}
+	return hash;
 }
 
 static uint64_t mix_text(uint64_t hash, const char *text)
 {
-	return text ? mix(hash, text, strlen(text) + 1) : mix_u64(hash, 0);
+	return text ? mix(hash, text, strlen(text)) : mix_u64(hash, 0);
+}
+
+static uint64_t mix_usage(uint64_t hash, const Godwit__Usage *usage)
+{
+	hash = mix_u64(hash, usage->wall_us);
+	hash = mix_u64(hash, usage->cpu_user_us);
+	hash = mix_u64(hash, usage->cpu_system_us);
+	hash = mix_u64(hash, usage->memory_peak_bytes);
+	return mix_u64(hash, usage->output_bytes);
 }
 
 static uint64_t mix_task(uint64_t hash, const struct task *task)
 {
-	hash = mix_u64(hash, task->state);
-	hash = mix_u64(hash, task->attempt);
-	hash = mix_u64(hash, task->failures);
-	hash = mix_u64(hash, task->losses);
-	hash = mix_u64(hash, task->port);
-	hash = mix_u64(hash, task->port_count);
-	hash = mix_u64(hash, task->exit_code);
-	hash = mix_u64(hash, task->signal);
+	hash = mix_u64(hash, task->state | (uint64_t)task->attempt << 32);
+	hash = mix_u64(hash, task->failures | (uint64_t)task->losses << 32);
+	if (task->attempt == 0)
+		return hash;
+	hash = mix_u64(hash, task->port | (uint64_t)task->port_count << 32);
+	hash = mix_u64(hash, task->exit_code | (uint64_t)task->signal << 32);
+	hash = mix_u64(hash, task->rtt_us);
 	hash = mix_u64(hash, (uint64_t)task->started_wall_us);
-	hash = mix_u64(hash, task->usage.cpu_user_us);
+	hash = mix_usage(hash, &task->usage);
 	hash = mix_text(hash, task->devices);
 	hash = mix_text(hash, task->error);
-	return task->node ? mix(hash, &task->node->id, sizeof(task->node->id)) : hash;
+	return mix(hash, &task->node->id, sizeof(task->node->id));
+}
+
+static uint64_t mix_prediction(uint64_t hash, const struct gw_prediction *prediction)
+{
+	if (!prediction->present)
+		return mix_u64(hash, 0);
+	hash = mix(hash, &prediction->tokens_per_s, sizeof(prediction->tokens_per_s));
+	hash = mix(hash, &prediction->tpot_us, sizeof(prediction->tpot_us));
+	hash = mix(hash, &prediction->loss_ppm, sizeof(prediction->loss_ppm));
+	hash = mix_u64(hash, prediction->rtt_us);
+	return mix_text(hash, prediction->bottleneck);
 }
 
 static uint64_t mix_job(uint64_t hash, const struct job *job)
 {
 	hash = mix(hash, &job->id, sizeof(job->id));
 	hash = mix(hash, &job->owner, sizeof(job->owner));
+	hash = mix_text(hash, job->owner_name);
 	hash = mix(hash, &job->tenant, sizeof(job->tenant));
 	hash = mix(hash, &job->nonce, sizeof(job->nonce));
 	hash = mix(hash, job->spec_bytes, job->spec_size);
@@ -64,8 +94,37 @@ static uint64_t mix_job(uint64_t hash, const struct job *job)
 				     (uint64_t)job->restarting);
 	hash = mix_u64(hash, job->failures);
 	hash = mix_u64(hash, job->state);
+	hash = mix_prediction(hash, &job->prediction);
 	for (uint32_t i = 0; i < job->task_count; i++)
 		hash = mix_task(hash, &job->tasks[i]);
+	for (const struct task *task = job->waiting; task; task = task->next)
+		hash = mix_u64(hash, task->index);
+	return hash;
+}
+
+/* The lists, whose orders behaviour depends on. */
+static uint64_t mix_lists(uint64_t hash, const struct scheduler *s)
+{
+	for (const struct job *job = s->ended_first; job; job = job->ended_next)
+		hash = mix(hash, &job->id, sizeof(job->id));
+	for (uint32_t p = 0; p <= PRIORITY_MAX; p++) {
+		for (const struct job *job = s->queues[p].first; job; job = job->queue_next)
+			hash = mix(hash, &job->id, sizeof(job->id));
+	}
+	for (uint32_t i = 0; i < s->nodes.count; i++) {
+		const struct node *node = s->nodes.entries[i];
+
+		for (const struct task *task = node->tasks; task; task = task->next)
+			hash = mix_u64(mix(hash, &task->job->id, sizeof(task->job->id)),
+				       task->index);
+	}
+	for (uint32_t i = 0; i < s->sites.count; i++) {
+		const struct site *site = s->sites.entries[i];
+
+		hash = mix_text(hash, site->name);
+		for (const struct node *node = site->nodes; node; node = node->site_next)
+			hash = mix_u64(hash, node->index);
+	}
 	return hash;
 }
 
@@ -78,20 +137,19 @@ uint64_t check_digest(const struct gw_node *node)
 	hash = mix_u64(hash, s->term);
 	hash = mix_u64(hash, s->epoch);
 	hash = mix_u64(hash, s->next_job);
-	for (uint32_t i = 0; i < s->jobs.count; i++)
-		hash = mix_job(hash, s->jobs.entries[i]);
+	for (const struct job *job = s->newest; job; job = job->older)
+		hash = mix_job(hash, job);
 	for (uint32_t i = 0; i < s->nodes.count; i++) {
 		const struct node *n = s->nodes.entries[i];
 
 		hash = mix(hash, &n->id, sizeof(n->id));
 		hash = mix_text(hash, n->name);
-		hash = mix_text(hash, n->site->name);
 		hash = mix_text(hash, n->provider);
 		hash = mix_u64(hash, n->revoked);
 	}
 	for (uint32_t i = 0; i < s->revoked.count; i++)
 		hash = mix(hash, s->revoked.entries[i], sizeof(struct revoked));
-	return hash;
+	return mix_lists(hash, s);
 }
 
 static bool check_job_counts(const struct job *job, char *ret_text)

@@ -90,44 +90,71 @@ static void read_spec(struct job *job, const Godwit__JobSpec *spec)
 	}
 }
 
-/* All tasks wait, in order. */
-static void link_tasks(struct job *job)
+void job_link_tasks(struct job *job)
 {
 	for (uint32_t i = 0; i < job->task_count; i++) {
 		struct task *task = &job->tasks[i];
 
-		task->job = job;
-		task->index = i;
 		task->prev = i > 0 ? task - 1 : NULL;
 		task->next = i + 1 < job->task_count ? task + 1 : NULL;
-		task->timer.kind = TIMER_TASK;
 	}
 	job->waiting = job->tasks;
 	job->waiting_last = &job->tasks[job->task_count - 1];
 	job->counts[TASK_WAITING] = job->task_count;
 }
 
-struct job *job_new(struct gw_job_id id, const Godwit__JobSpec *spec)
+bool job_spec_sound(const Godwit__JobSpec *spec)
+{
+	return spec->task_count > 0 && spec->task_count <= GW_TASKS_PER_JOB_MAX &&
+	       spec->priority <= PRIORITY_MAX;
+}
+
+struct job *job_new(struct gw_job_id id, const Godwit__JobSpec *spec, const uint8_t *spec_bytes,
+		    size_t spec_size)
 {
 	struct job *job = calloc(1, sizeof(*job));
 
 	if (!job)
 		return NULL;
+	CHECK(job_spec_sound(spec));
 	job->id = id;
 	read_spec(job, spec);
-	CHECK(job->task_count > 0);
-	CHECK(job->priority <= PRIORITY_MAX);
-	job->spec_size = gw_wire_size(&spec->base);
-	job->spec_bytes = malloc(job->spec_size ? job->spec_size : 1);
+	job->spec_size = spec_size;
+	job->spec_bytes = malloc(spec_size ? spec_size : 1);
 	job->tasks = calloc(job->task_count, sizeof(*job->tasks));
 	if (!job->spec_bytes || !job->tasks) {
 		job->task_count = 0;
 		job_free(job);
 		return NULL;
 	}
-	gw_wire_encode(&spec->base, job->spec_bytes);
-	link_tasks(job);
+	memcpy(job->spec_bytes, spec_bytes, spec_size);
+	for (uint32_t i = 0; i < job->task_count; i++) {
+		job->tasks[i].job = job;
+		job->tasks[i].index = i;
+		job->tasks[i].timer.kind = TIMER_TASK;
+	}
 	return job;
+}
+
+int job_note_prediction(struct job *job, const Godwit__Prediction *prediction)
+{
+	char *bottleneck;
+
+	if (!prediction || !prediction->present)
+		return 0;
+	bottleneck = strdup(prediction->bottleneck);
+	if (!bottleneck)
+		return -ENOMEM;
+	free(job->bottleneck);
+	job->bottleneck = bottleneck;
+	job->prediction.present = true;
+	job->prediction.tokens_per_s = prediction->tokens_per_s;
+	job->prediction.single_site_tokens_per_s = prediction->single_site_tokens_per_s;
+	job->prediction.tpot_us = prediction->tpot_us;
+	job->prediction.loss_ppm = prediction->loss_ppm;
+	job->prediction.rtt_us = prediction->rtt_us;
+	job->prediction.bottleneck = bottleneck;
+	return 0;
 }
 
 void job_free(struct job *job)
@@ -200,12 +227,12 @@ static void queue_remove(struct scheduler *s, struct job *job)
 	job->queued = false;
 }
 
-static void queue_add(struct scheduler *s, struct job *job)
+bool job_link_queued(struct scheduler *s, struct job *job)
 {
 	struct queue *queue = &s->queues[job->priority];
 
-	if (job->queued)
-		return;
+	if (job->queued || !job_wants(job))
+		return false;
 	job->queue_prev = queue->last;
 	if (queue->last)
 		queue->last->queue_next = job;
@@ -214,6 +241,7 @@ static void queue_add(struct scheduler *s, struct job *job)
 	queue->last = job;
 	job->queued = true;
 	plans_wake(s);
+	return true;
 }
 
 static enum job_state follow(const struct job *job)
@@ -245,9 +273,16 @@ static void gang_settle(struct scheduler *s, struct job *job)
 	}
 }
 
-static void end(struct scheduler *s, struct job *job, int64_t wall_us)
+bool job_wants(const struct job *job)
 {
-	job->ended_wall_us = wall_us;
+	return job->counts[TASK_WAITING] > 0 && !job->restarting &&
+	       (!job->gang || job->counts[TASK_WAITING] == job->task_count);
+}
+
+bool job_link_ended(struct scheduler *s, struct job *job)
+{
+	if (!job_ended(job) || job->ended_next || s->ended_last == job)
+		return false;
 	if (s->ended_last)
 		s->ended_last->ended_next = job;
 	else
@@ -255,25 +290,118 @@ static void end(struct scheduler *s, struct job *job, int64_t wall_us)
 	s->ended_last = job;
 	s->ended_count++;
 	s->task_total_ended += job->task_count;
+	return true;
 }
 
 void job_settle(struct scheduler *s, struct job *job, int64_t wall_us)
 {
 	enum job_state next;
-	bool wants;
 
 	gang_settle(s, job);
 	next = follow(job);
 	CHECK(job_may_follow(job->state, next));
 	if (job->state != next) {
 		job->state = (uint8_t)next;
-		if (job_ended(job))
-			end(s, job, wall_us);
+		if (job_ended(job)) {
+			job->ended_wall_us = wall_us;
+			CHECK(job_link_ended(s, job));
+		}
 	}
-	wants = job->counts[TASK_WAITING] > 0 && !job->restarting &&
-		(!job->gang || job->counts[TASK_WAITING] == job->task_count);
-	if (wants)
-		queue_add(s, job);
+	if (job_wants(job))
+		(void)job_link_queued(s, job); /* it may stand there already */
 	else
 		queue_remove(s, job);
+}
+
+/* --- the table ------------------------------------------------------------------------------- */
+
+static void order_add(struct scheduler *s, struct job *job)
+{
+	job->order = s->job_order++;
+	job->older = s->newest;
+	if (s->newest)
+		s->newest->newer = job;
+	s->newest = job;
+}
+
+static void order_remove(struct scheduler *s, struct job *job)
+{
+	if (job->newer)
+		job->newer->older = job->older;
+	else
+		s->newest = job->older;
+	if (job->older)
+		job->older->newer = job->newer;
+}
+
+void jobs_evict(struct scheduler *s, uint32_t task_count)
+{
+	while (s->ended_first &&
+	       (s->jobs.count >= s->config.jobs_max || s->task_total + task_count > GW_TASKS_MAX)) {
+		struct job *job = s->ended_first;
+
+		s->ended_first = job->ended_next;
+		if (!s->ended_first)
+			s->ended_last = NULL;
+		if (job->nonce_entry)
+			free(gw_table_remove(&s->nonces, &job->nonce_entry->key));
+		s->task_total -= job->task_count;
+		s->task_total_ended -= job->task_count;
+		s->ended_count--;
+		CHECK(gw_table_remove(&s->jobs, &job->id) == job);
+		order_remove(s, job);
+		if (gw_id_equal(s->spec_job.id, job->id.id))
+			s->spec = NULL;
+		job_free(job);
+	}
+}
+
+/* 0; -ENOMEM; -EPROTO: the nonce is another job's. */
+static int remember_nonce(struct scheduler *s, struct job *job)
+{
+	struct nonce *nonce;
+
+	if (gw_id_is_zero(job->nonce))
+		return 0;
+	nonce = calloc(1, sizeof(*nonce));
+	if (!nonce)
+		return -ENOMEM;
+	nonce->key.owner = job->owner;
+	nonce->key.nonce = job->nonce;
+	nonce->job = job;
+	if (gw_table_add(&s->nonces, nonce) != 0) {
+		free(nonce);
+		return -EPROTO;
+	}
+	job->nonce_entry = nonce;
+	return 0;
+}
+
+int job_add(struct scheduler *s, struct job *job)
+{
+	struct user *user = user_find(s, job->owner);
+
+	if (!user || gw_table_add(&s->jobs, job) != 0) {
+		job_free(job);
+		return -ENOMEM;
+	}
+	order_add(s, job);
+	user->waiting += job->counts[TASK_WAITING];
+	s->task_total += job->task_count;
+	return remember_nonce(s, job);
+}
+
+bool job_restored(struct scheduler *s, struct job *job)
+{
+	struct user *user = user_find(s, job->owner);
+	uint32_t held = job->counts[TASK_PLACED] + job->counts[TASK_RUNNING];
+	uint32_t waiting = job->counts[TASK_WAITING];
+
+	if (!user || ((job->cancelled || job->doomed) && waiting > 0) ||
+	    (job->restarting && (!job->gang || held == 0)) ||
+	    (job->gang && held > 0 && waiting > 0 && !job->restarting))
+		return false;
+	user->waiting += waiting;
+	job->state = (uint8_t)follow(job);
+	return true;
 }

@@ -399,12 +399,18 @@ static bool plan_query(struct scheduler *s, enum plan_kind kind, uint64_t reques
 void plans_dry_run(struct scheduler *s, uint64_t request, const Godwit__JobSpec *spec)
 {
 	struct gw_job_id id = {{{0xff}}}; /* of no region */
-	struct job *job = job_new(id, spec);
+	size_t size = gw_wire_size(&spec->base);
+	uint8_t *bytes = gw_arena_alloc(&s->arena, size ? size : 1);
+	struct job *job;
 
+	if (bytes)
+		gw_wire_encode(&spec->base, bytes);
+	job = bytes ? job_new(id, spec, bytes, size) : NULL;
 	if (!job) {
 		out_failed(s, -ENOMEM);
 		return;
 	}
+	job_link_tasks(job);
 	if (!plan_query(s, PLAN_DRY_RUN, request, job, ""))
 		out_refuse(s, request, REFUSAL_OVERLOAD,
 			   "too many plans are being made now; try again in a second");

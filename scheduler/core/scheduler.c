@@ -43,18 +43,28 @@ static void begin_term(struct scheduler *s, uint64_t term)
 	apply_commit(s, &record);
 }
 
-/* After the replay: nobody has been heard, and the host must know again who is refused. */
-static void on_start(struct scheduler *s)
+/* The host must know (again) who is refused. */
+static void tell_revoked(struct scheduler *s)
 {
-	s->started = true;
-	s->leader = true;
-	s->started_us = s->now.mono_us;
-	begin_term(s, s->term + 1 > s->config.epoch_min ? s->term + 1 : s->config.epoch_min);
 	for (uint32_t i = 0; i < s->revoked.count; i++) {
 		const struct revoked *revoked = s->revoked.entries[i];
 
 		out_revoke(s, revoked->id);
 	}
+}
+
+/* After the replay: nobody has been heard. */
+static void on_start(struct scheduler *s)
+{
+	if (s->restore.open) {
+		out_failed(s, -EPROTO); /* half a snapshot is no state */
+		return;
+	}
+	s->started = true;
+	s->leader = true;
+	s->started_us = s->now.mono_us;
+	begin_term(s, s->term + 1 > s->config.epoch_min ? s->term + 1 : s->config.epoch_min);
+	tell_revoked(s);
 	for (uint32_t i = 0; i < s->nodes.count; i++) {
 		struct node *node = s->nodes.entries[i];
 
@@ -69,9 +79,13 @@ static void on_start(struct scheduler *s)
 
 static void on_role(struct scheduler *s, const struct gw_event *event)
 {
+	bool led = s->leader;
+
 	s->leader = event->role.leader;
 	if (s->leader && event->role.term > s->term)
 		begin_term(s, event->role.term);
+	if (s->leader && !led)
+		tell_revoked(s);
 }
 
 static void refuse(struct scheduler *s, struct node *node, uint64_t request)
@@ -264,10 +278,18 @@ static void scheduler_free(struct gw_node *node)
 	free(s);
 }
 
+static uint64_t seq(const struct gw_node *node)
+{
+	return ((const struct scheduler *)node)->seq;
+}
+
 static const struct gw_node_ops ops = {
 	.step = step,
 	.wake_us = wake_us,
 	.apply = apply_bytes,
+	.snapshot = snapshot_write,
+	.restore = restore_piece,
+	.seq = seq,
 	.digest = check_digest,
 	.free = scheduler_free,
 };

@@ -28,7 +28,7 @@ struct site *site_find(const struct scheduler *s, const char *name)
 	return gw_table_find(&s->sites, key);
 }
 
-static struct site *site_admit(struct scheduler *s, const char *name)
+struct site *site_admit(struct scheduler *s, const char *name)
 {
 	struct site *site = site_find(s, name);
 
@@ -64,7 +64,7 @@ static void site_remove(struct site *site, struct node *node)
 		site->prober = NULL;
 }
 
-static void site_add(struct site *site, struct node *node)
+void site_add(struct site *site, struct node *node)
 {
 	if (site->nodes_last)
 		site->nodes_last->site_next = node;
@@ -75,13 +75,14 @@ static void site_add(struct site *site, struct node *node)
 	node->site = site;
 }
 
-static struct node *node_new(struct scheduler *s, struct gw_node_id id)
+struct node *node_new(struct scheduler *s, struct gw_node_id id)
 {
 	struct node *node = calloc(1, sizeof(*node));
 
 	if (!node)
 		return NULL;
 	node->id = id;
+	node->index = s->nodes.count;
 	node->timer.kind = TIMER_NODE;
 	if (gw_table_add(&s->nodes, node) != 0) {
 		free(node);
@@ -115,6 +116,23 @@ struct node *node_admit(struct scheduler *s, const Godwit__NodeAdmitted *admitte
 	strncpy(node->provider, admitted->provider, GW_NAME_BYTES_MAX);
 	node->revoked = gw_table_find(&s->revoked, &id) != NULL;
 	return node;
+}
+
+int node_revoke(struct scheduler *s, struct gw_node_id id)
+{
+	struct revoked *revoked = calloc(1, sizeof(*revoked));
+	struct node *node = node_find(s, id);
+
+	if (!revoked)
+		return -ENOMEM;
+	revoked->id = id;
+	if (gw_table_add(&s->revoked, revoked) != 0) {
+		free(revoked);
+		return -EPROTO;
+	}
+	if (node)
+		node->revoked = true;
+	return 0;
 }
 
 static void info_clear(struct node *node)

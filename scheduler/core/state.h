@@ -31,6 +31,7 @@
 #define ERROR_BYTES_MAX 500u /* of a task's error text kept */
 #define NOTE_BYTES_MAX 200u  /* of one limit that a node cannot hold */
 #define NOTES_MAX 16u
+#define SNAPSHOT_VERSION 1u
 
 /* Codes of Refusal, as transport gives them too. */
 #define REFUSAL_IDENTITY 2u
@@ -97,6 +98,7 @@ struct node {
 	struct site *site;
 	bool revoked;
 	/* derived */
+	uint32_t index; /* in the table, from which no node is ever taken */
 	struct node *site_next;
 	struct task *tasks; /* that hold a place here, through next and prev */
 	uint32_t task_count;
@@ -326,6 +328,15 @@ struct scheduler {
 	uint32_t ended_count;
 	uint64_t job_order;
 
+	/* while pieces of a snapshot are taken */
+	struct {
+		uint32_t part;      /* next */
+		uint32_t task_next; /* of the job under way */
+		uint64_t held;      /* tasks linked to nodes */
+		bool counted;       /* jobs are complete, and lists may follow */
+		bool open;          /* the last piece has not come: no record may be applied */
+	} restore;
+
 	/* soft */
 	struct gw_table labels;
 	struct gw_table strays;
@@ -400,14 +411,33 @@ void apply_task_changed(struct scheduler *s, struct task *task, Godwit__TaskChan
 			const Godwit__TaskStatus *status, const char *error);
 
 /* jobs.c */
-struct job *job_new(struct gw_job_id id, const Godwit__JobSpec *spec);
+/* Bounds that the state itself stands on; admission asks for more. */
+bool job_spec_sound(const Godwit__JobSpec *spec);
+/* `spec_bytes` (copied) are `spec` encoded. Its tasks wait, and stand in no list yet. */
+struct job *job_new(struct gw_job_id id, const Godwit__JobSpec *spec, const uint8_t *spec_bytes,
+		    size_t spec_size);
+/* All tasks wait, in order. */
+void job_link_tasks(struct job *job);
 void job_free(struct job *job);
+/* 0; -ENOMEM. */
+int job_note_prediction(struct job *job, const Godwit__Prediction *prediction);
+/* apply and restore only. Takes the job. 0; negative errno. */
+int job_add(struct scheduler *s, struct job *job);
+/* The oldest ended jobs make room, for one job and its tasks. */
+void jobs_evict(struct scheduler *s, uint32_t task_count);
 struct job *job_find(const struct scheduler *s, struct gw_job_id id);
 /* The decoded spec, valid until the next call. NULL: out of memory (the step fails). */
 const Godwit__JobSpec *job_spec(struct scheduler *s, const struct job *job);
 bool job_ended(const struct job *job);
 /* Brings state, queue and ended list in line with the counts; apply calls it after each change. */
 void job_settle(struct scheduler *s, struct job *job, int64_t wall_us);
+/* Does it want a plan? */
+bool job_wants(const struct job *job);
+/* Puts the job last in the list. False: it does not belong there, or is there. */
+bool job_link_ended(struct scheduler *s, struct job *job);
+bool job_link_queued(struct scheduler *s, struct job *job);
+/* restore only: what follows from the counts of its tasks. False: no job can be so. */
+bool job_restored(struct scheduler *s, struct job *job);
 const char *job_state_name(enum job_state state);
 bool job_may_follow(enum job_state from, enum job_state to);
 const char *job_invariant(enum job_state state);
@@ -424,6 +454,10 @@ struct gw_attempt_id task_attempt(const struct task *task);
 struct task *task_find(const struct scheduler *s, struct gw_attempt_id attempt);
 /* apply only: moves between states and lists, and accounts on the node. */
 void task_set_state(struct scheduler *s, struct task *task, enum task_state state);
+/* To the end of its job's waiting list; to the head of its node's, and on its account. */
+void task_link_waiting(struct task *task);
+void task_link_held(struct task *task);
+void task_note_usage(struct task *task, const Godwit__Usage *usage);
 void task_due(struct scheduler *s, struct task *task);
 void tasks_due_kills(struct scheduler *s, struct job *job);
 void tasks_run_due(struct scheduler *s);
@@ -447,6 +481,12 @@ struct site *site_find(const struct scheduler *s, const char *name);
 /* apply only. NULL: past a limit. */
 struct node *node_admit(struct scheduler *s, const Godwit__NodeAdmitted *admitted);
 void node_free(struct node *node);
+/* apply and restore only. NULL: no memory, or past a limit. */
+struct node *node_new(struct scheduler *s, struct gw_node_id id);
+struct site *site_admit(struct scheduler *s, const char *name);
+void site_add(struct site *site, struct node *node);
+/* apply and restore only. 0; -ENOMEM; -EPROTO: it is revoked already. */
+int node_revoke(struct scheduler *s, struct gw_node_id id);
 bool node_ready(const struct node *node);
 const char *node_state_name(enum node_state state);
 void node_update(struct scheduler *s, struct node *node);
@@ -503,6 +543,10 @@ void admit_submit(struct scheduler *s, uint64_t request, const struct gw_peer *u
 		  const Godwit__SubmitRequest *submit);
 /* One sentence in ret_text why the spec cannot be accepted; NULL: it can. */
 const char *admit_check(struct scheduler *s, const Godwit__JobSpec *spec);
+
+/* snapshot.c, restore.c */
+int snapshot_write(const struct gw_node *node, gw_snapshot_f *piece, void *context);
+int restore_piece(struct gw_node *node, const uint8_t *bytes, size_t size);
 
 /* check.c */
 uint64_t check_digest(const struct gw_node *node);

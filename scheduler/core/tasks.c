@@ -108,6 +108,36 @@ static void leave(struct scheduler *s, struct task *task)
 	job->counts[task->state]--;
 }
 
+void task_link_waiting(struct task *task)
+{
+	struct job *job = task->job;
+
+	task->prev = job->waiting_last;
+	if (job->waiting_last)
+		job->waiting_last->next = task;
+	else
+		job->waiting = task;
+	job->waiting_last = task;
+}
+
+void task_link_held(struct task *task)
+{
+	task->next = task->node->tasks;
+	if (task->next)
+		task->next->prev = task;
+	task->node->tasks = task;
+	node_account(task->node, task, true);
+}
+
+void task_note_usage(struct task *task, const Godwit__Usage *usage)
+{
+	task->usage.wall_us = usage->wall_us;
+	task->usage.cpu_user_us = usage->cpu_user_us;
+	task->usage.cpu_system_us = usage->cpu_system_us;
+	task->usage.memory_peak_bytes = usage->memory_peak_bytes;
+	task->usage.output_bytes = usage->output_bytes;
+}
+
 static void enter(struct scheduler *s, struct task *task)
 {
 	struct job *job = task->job;
@@ -116,20 +146,11 @@ static void enter(struct scheduler *s, struct task *task)
 	if (task->state == TASK_WAITING) {
 		struct user *user = user_find(s, job->owner);
 
-		task->prev = job->waiting_last;
-		if (job->waiting_last)
-			job->waiting_last->next = task;
-		else
-			job->waiting = task;
-		job->waiting_last = task;
+		task_link_waiting(task);
 		if (user)
 			user->waiting++;
 	} else if (task_held(task)) {
-		task->next = task->node->tasks;
-		if (task->next)
-			task->next->prev = task;
-		task->node->tasks = task;
-		node_account(task->node, task, true);
+		task_link_held(task);
 	}
 }
 

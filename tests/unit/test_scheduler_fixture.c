@@ -106,13 +106,41 @@ static void feed(struct world *w, enum gw_event_kind kind)
 	world_step(w, &event);
 }
 
-static void begin(struct world *w)
+/* The records after `done`, up to `end`. */
+static void replay(struct world *w, struct gw_node *core, uint32_t done, uint32_t end)
 {
-	w->core = gw_scheduler_new(&w->config);
-	assert_non_null(w->core);
-	for (uint32_t i = 0; i < w->record_count; i++)
+	for (uint32_t i = done; i < end; i++)
 		assert_int_equal(
-			gw_node_apply(w->core, i + 1, w->records[i].bytes, w->records[i].size), 0);
+			gw_node_apply(core, i + 1, w->records[i].bytes, w->records[i].size), 0);
+}
+
+static struct gw_node *core_new(struct world *w)
+{
+	struct gw_node *core = gw_scheduler_new(&w->config);
+
+	assert_non_null(core);
+	return core;
+}
+
+static int restore_piece(void *context, const uint8_t *bytes, size_t size)
+{
+	assert_true(size < GW_MESSAGE_BYTES_MAX / 2);
+	return gw_node_restore(context, bytes, size);
+}
+
+static struct gw_node *copy(struct world *w, const struct gw_node *core)
+{
+	struct gw_node *made = core_new(w);
+	uint64_t digest = gw_node_digest(core);
+	char text[GW_CHECK_TEXT_BYTES];
+
+	assert_int_equal(gw_node_snapshot(core, restore_piece, made), 0);
+	assert_int_equal(gw_node_seq(made), gw_node_seq(core));
+	assert_int_equal(gw_node_digest(core), digest);
+	assert_int_equal(gw_node_digest(made), digest);
+	if (!gw_scheduler_check(made, text))
+		fail_msg("%s", text);
+	return made;
 }
 
 struct world *world_new(uint32_t effects_capacity)
@@ -136,7 +164,7 @@ struct world *world_new(uint32_t effects_capacity)
 	gw_arena_init(&w->arena, 256u << 20);
 	assert_int_equal(gw_effects_init(&w->effects, effects_capacity, 2 * GW_MESSAGE_BYTES_MAX),
 			 0);
-	begin(w);
+	w->core = core_new(w);
 	feed(w, GW_EVENT_START);
 	return w;
 }
@@ -170,20 +198,44 @@ void world_free(struct world *w)
 	free(w);
 }
 
-void world_restart(struct world *w)
+/* Goes on with another core of the same state. */
+static void take_over(struct world *w, struct gw_node *core)
 {
-	uint64_t digest = gw_node_digest(w->core);
-
+	assert_int_equal(gw_node_digest(core), gw_node_digest(w->core));
 	drop_plans(w);
 	gw_node_free(w->core);
 	world_forget_messages(w);
-	begin(w);
-	assert_int_equal(gw_node_digest(w->core), digest);
+	w->core = core;
 	for (uint32_t i = 0; i < w->node_count; i++) {
 		w->nodes[i].sent = 0;
 		w->nodes[i].received = 0;
 	}
 	feed(w, GW_EVENT_START);
+}
+
+void world_restart_from(struct world *w, uint32_t records)
+{
+	struct gw_node *before = core_new(w);
+	struct gw_node *core;
+
+	replay(w, before, 0, records);
+	core = copy(w, before);
+	gw_node_free(before);
+	replay(w, core, records, w->record_count);
+	take_over(w, core);
+}
+
+void world_restart_snapshot(struct world *w)
+{
+	take_over(w, copy(w, w->core));
+}
+
+void world_restart(struct world *w)
+{
+	struct gw_node *core = core_new(w);
+
+	replay(w, core, 0, w->record_count);
+	take_over(w, core);
 }
 
 void world_pass(struct world *w, uint64_t duration_us)

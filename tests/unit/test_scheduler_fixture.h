@@ -64,6 +64,10 @@ void world_live(struct world *w, uint64_t duration_us, uint64_t nodes);
 void world_release_plans(struct world *w);
 /* The core is freed and a new one made from the journal; START is fed. */
 void world_restart(struct world *w);
+/* The same, from a snapshot of the core as it is now. */
+void world_restart_snapshot(struct world *w);
+/* The same, from a snapshot of the first `records` of the journal and the records after it. */
+void world_restart_from(struct world *w, uint32_t records);
 
 /* A node of the site, of 4 CPUs, 8 GiB and ports 9000-9009, connected and with nothing running. */
 uint32_t world_add(struct world *w, const char *site);
