@@ -3,8 +3,8 @@
  * crash or a bad disk left behind still says. Pure: the folder of a daemon (transport/journal_file)
  * and the disks of a simulation hold the same bytes.
  *
- * A file is a header and then batches, each at a multiple of GW_JOURNAL_BLOCK, so that no write
- *ever touches a block that holds earlier bytes. All numbers are little-endian.
+ * A file is a header and then batches, each at a multiple of GW_JOURNAL_BLOCK, so that a write
+ * never touches a block that holds earlier bytes. All numbers are little-endian.
  *
  *	file header, one block; its first 64 bytes keep this form in every version:
  *		0 magic "GODWITJ\n" · 8 u32 version · 12 u32 kind · 16 journal id · 32 u64 sequence
@@ -17,8 +17,8 @@
  *	body: for each record u32 size and the bytes
  *
  * A segment's batches are RECORDS. Each says which sequence was the last known to be durable when
- *it was written; that is what tells a torn tail (what follows the damage was never durable, so
- *nobody was told) from corruption (it was). A batch without records says only that.
+ * it was written; that is what tells a torn tail (what follows the damage was never durable, so
+ * nobody was told) from corruption (it was). A batch without records says only that.
  *
  * A snapshot's batches are PIECES, numbered from 1 in place of a sequence, with the snapshot's
  * sequence as the durable one, and then one END, whose body is u64 number of pieces and u64 chained
@@ -36,7 +36,7 @@
 #include "proto/base/limits.h"
 
 #define GW_JOURNAL_VERSION 1u  /* written; all from 1 on are read */
-#define GW_JOURNAL_BLOCK 4096u /* a disk tears no write inside a smaller unit that we share */
+#define GW_JOURNAL_BLOCK 4096u /* what disks write whole, and the page cache writes back */
 #define GW_JOURNAL_BATCH_HEADER_BYTES 80u
 #define GW_JOURNAL_RECORD_BYTES_MAX GW_MESSAGE_BYTES_MAX
 #define GW_JOURNAL_BATCH_BYTES_MAX (64u << 20) /* of a body */
