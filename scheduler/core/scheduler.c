@@ -326,3 +326,11 @@ struct gw_node *gw_scheduler_new(const struct gw_scheduler_config *config)
 	s->next_job = 1;
 	return &s->node;
 }
+
+void gw_scheduler_term(const struct gw_node *scheduler, uint64_t *ret_term, uint32_t *ret_epoch)
+{
+	const struct scheduler *s = (const struct scheduler *)scheduler;
+
+	*ret_term = s->term;
+	*ret_epoch = s->epoch;
+}
