@@ -12,6 +12,7 @@
 
 #define PROBE_SAMPLES_MIN 1u
 #define RTT_CHANGE_US_MIN 100u /* less lets no plan differ */
+#define TABLES_A_STEP 16u      /* each may take PEERS_MAX entries of the step's memory */
 
 static bool pairs_grow(struct scheduler *s)
 {
@@ -91,7 +92,9 @@ static void choose_prober(struct site *site)
 
 void paths_sites_changed(struct scheduler *s)
 {
-	if (s->peers_timer.item.position == 0)
+	if (s->peers_next > 0)
+		s->peers_again = true; /* a round is under way, and may be past the change */
+	else if (s->peers_timer.item.position == 0)
 		timer_set(s, &s->peers_timer, s->now.mono_us + PEERS_DELAY_US);
 }
 
@@ -142,30 +145,48 @@ static void table_send(struct scheduler *s, struct node *node, Godwit__PeerTable
 	out_send(s, node, &body);
 }
 
+static void round_begin(struct scheduler *s)
+{
+	s->peers_again = false;
+	s->peers_generation++;
+	for (uint32_t i = 0; i < s->sites.count; i++)
+		choose_prober(s->sites.entries[i]);
+}
+
+/* A round is spread over steps: a region of a thousand sites has more tables than a step holds. */
 void paths_send_tables(struct scheduler *s)
 {
 	Godwit__PeerTable__Peer **list =
 		gw_arena_alloc(&s->arena, PEERS_MAX * sizeof(Godwit__PeerTable__Peer *));
+	uint32_t made_count = 0;
 
 	if (!list) {
 		out_failed(s, -ENOMEM);
 		return;
 	}
-	s->peers_generation++;
-	for (uint32_t i = 0; i < s->sites.count; i++)
-		choose_prober(s->sites.entries[i]);
-	for (uint32_t i = 0; i < s->nodes.count; i++) {
-		struct node *node = s->nodes.entries[i];
+	if (s->peers_next == 0)
+		round_begin(s);
+	while (s->peers_next < s->nodes.count && made_count < TABLES_A_STEP) {
+		struct node *node = s->nodes.entries[s->peers_next++];
 		uint64_t hash = 1; /* of an empty table */
 		size_t count = 0;
 
 		if (node->state != NODE_UP)
 			continue;
-		if (node->site->prober == node)
+		if (node->site->prober == node) {
 			count = table_of(s, node->site, list, &hash);
+			made_count++;
+		}
 		if (hash == node->peers_hash || (count == 0 && node->peers_hash == 0))
 			continue;
 		node->peers_hash = hash;
 		table_send(s, node, list, count);
 	}
+	if (s->peers_next < s->nodes.count) {
+		timer_set(s, &s->peers_timer, s->now.mono_us + 1); /* a later step */
+		return;
+	}
+	s->peers_next = 0;
+	if (s->peers_again)
+		paths_sites_changed(s);
 }

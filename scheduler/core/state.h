@@ -348,6 +348,8 @@ struct scheduler {
 	uint32_t pair_sites;
 	struct timer peers_timer;
 	uint64_t peers_generation;
+	uint32_t peers_next; /* node whose table is next in the round under way; 0: none is */
+	bool peers_again;    /* sites changed during the round */
 	struct job *plan_next; /* first job that the next plan looks at; NULL: nothing to plan */
 	bool plan_rescan;      /* capacity changed: begin at the head */
 	bool plan_running;
