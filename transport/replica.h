@@ -134,14 +134,10 @@ typedef int gw_replica_source_f(void *context, uint64_t offset, uint8_t *ret_byt
 /* True: enough was appended since the last snapshot (`bytes`), and none is under way. */
 bool gw_replica_snapshot_due(const struct gw_replica *replica, uint64_t bytes);
 /* Leader only. Uploads a snapshot of all records up to `seq`: `size` bytes, pieces one after the
- * other, each behind its length (gw_replica_frame). 0; -EBUSY: one is under way, or not leader;
+ * other, each behind its length (gw_layout_frame). 0; -EBUSY: one is under way, or not leader;
  * -EFBIG: past GW_REPLICA_STORE_BYTES_MAX. Ends with snapshot_ended. */
 int gw_replica_snapshot(struct gw_replica *replica, uint64_t seq, uint64_t size,
 			gw_replica_source_f *source, void *context);
-/* The 4 bytes that go before a piece of this size in a snapshot. */
-#define GW_REPLICA_FRAME_BYTES 4u
-void gw_replica_frame(size_t size, uint8_t ret_bytes[GW_REPLICA_FRAME_BYTES]);
-
 /* Writes what was appended, gives the lease (and with it the leader key) back, then calls stopped;
  * that, at the latest, when the lease would have run out. */
 void gw_replica_stop(struct gw_replica *replica, uint64_t now_us);

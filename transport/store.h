@@ -12,8 +12,8 @@
 
 #define GW_STORE_KEY_BYTES 160u /* longest key, NUL included */
 #define GW_STORE_COMPARES_MAX 2u
-#define GW_STORE_OPS_MAX 6u    /* of one branch */
-#define GW_STORE_KVS_MAX 2000u /* of one range; every range sets a limit up to this */
+#define GW_STORE_OPS_MAX 6u   /* of one branch */
+#define GW_STORE_KVS_MAX 500u /* of one range; every range sets a limit up to this */
 #define GW_STORE_ANSWER_BYTES_MAX (24u << 20) /* as JSON */
 
 enum gw_store_kind {
