@@ -5,18 +5,21 @@
 #include "agent/tasks.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 
+#include "agent/keeper/client.h"
 #include "agent/keeper/protocol.h"
 #include "proto/base/check.h"
 #include "proto/base/table.h"
 #include "transport/log.h"
 #include "transport/reactor.h"
 
-#define RECONNECT_US (GW_US_PER_S)
-#define RESTART_US GW_US_PER_S /* the reactor waits as long, at most */
+#define START_LIMIT_US (10 * GW_US_PER_S) /* a keeper that takes longer is met when it listens */
+#define RETRY_US_MIN 10000u               /* until there is a keeper; doubled each time */
+#define RETRY_US_MAX GW_US_PER_S
 
 struct order {
 	uint64_t request; /* key; first */
@@ -46,7 +49,11 @@ struct gw_tasks {
 	struct gw_tasks_options options;
 	struct gw_keeper_client *client;
 	struct gw_watch watch;
-	struct gw_timer reconnect;
+	struct gw_timer reconnect; /* connect again; while one starts: it took too long */
+	struct gw_keeper_starter starter;
+	struct gw_watch starter_watch;
+	uint64_t retry_us;
+	char why[256]; /* as last logged: there is no keeper */
 	struct gw_deferred pump;
 	bool connected;
 	bool listed; /* since the connection: orders may be sent */
@@ -295,6 +302,8 @@ static void take_listed(struct gw_tasks *tasks, const struct gw_keeper_event *to
 		return;
 	}
 	tasks->listed = true;
+	tasks->retry_us = RETRY_US_MIN;
+	tasks->why[0] = '\0';
 	tasks->renew_due = true;
 	tasks->unsent = tasks->first;
 	if (tasks->ready)
@@ -316,6 +325,13 @@ static void take_refused(struct gw_tasks *tasks, const struct gw_keeper_event *t
 		gw_log("refused_by_keeper", "why=\"%s\"", why);
 }
 
+static void try_again(struct gw_tasks *tasks)
+{
+	tasks->retry_us = tasks->retry_us * 2 < RETRY_US_MAX ? tasks->retry_us * 2 : RETRY_US_MAX;
+	gw_reactor_timer_set(tasks->options.reactor, &tasks->reconnect,
+			     gw_reactor_now(tasks->options.reactor).mono_us + tasks->retry_us);
+}
+
 static void take_closed(struct gw_tasks *tasks, const struct gw_keeper_event *told)
 {
 	gw_log("keeper_gone", "why=\"%s\"", told->error ? told->error : "");
@@ -323,8 +339,7 @@ static void take_closed(struct gw_tasks *tasks, const struct gw_keeper_event *to
 	tasks->connected = false;
 	tasks->listed = false;
 	tasks->usage_request = 0;
-	gw_reactor_timer_set(tasks->options.reactor, &tasks->reconnect,
-			     gw_reactor_now(tasks->options.reactor).mono_us + RECONNECT_US);
+	try_again(tasks);
 }
 
 static void take_hello(const struct gw_keeper_event *told)
@@ -391,7 +406,81 @@ static void ready(void *context, uint32_t events)
 	pump(context);
 }
 
-static int connect_keeper(struct gw_tasks *tasks, struct gw_fault *fault)
+/* 0; negative errno: nobody listens. */
+static int connect_keeper(struct gw_tasks *tasks)
+{
+	int r = gw_keeper_client_connect(tasks->client, tasks->options.keeper.socket);
+
+	if (r != 0)
+		return r;
+	tasks->watch.fd = gw_keeper_client_fd(tasks->client);
+	r = gw_reactor_watch(tasks->options.reactor, &tasks->watch, EPOLLIN | EPOLLOUT);
+	if (r == 0)
+		tasks->connected = true;
+	return r;
+}
+
+/* The same sentence again and again is said once. */
+static void log_why(struct gw_tasks *tasks, const char *why)
+{
+	if (strcmp(why, tasks->why) == 0)
+		return;
+	(void)snprintf(tasks->why, sizeof(tasks->why), "%s", why); /* cut */
+	gw_log("no_keeper", "why=\"%s\"", why);
+}
+
+/* The starter has ended, or took too long: a keeper listens now, or it is tried again. */
+static void end_start(struct gw_tasks *tasks)
+{
+	gw_reactor_unwatch(tasks->options.reactor, &tasks->starter_watch);
+	if (gw_keeper_starter_end(&tasks->starter) != 0 && !gw_keeper_starter_met(&tasks->starter))
+		log_why(tasks, tasks->starter.text);
+	if (connect_keeper(tasks) != 0)
+		try_again(tasks);
+	else
+		gw_reactor_timer_cancel(tasks->options.reactor, &tasks->reconnect);
+}
+
+static void starter_ready(void *context, uint32_t events)
+{
+	struct gw_tasks *tasks = context;
+
+	(void)events; /* an error shows itself in reading */
+	if (gw_keeper_starter_read(&tasks->starter))
+		end_start(tasks);
+}
+
+/* Nothing here waits: the scheduler must hear of us, and what runs needs no keeper to run on. */
+static void reconnect(void *context)
+{
+	struct gw_tasks *tasks = context;
+	struct gw_reactor *reactor = tasks->options.reactor;
+	int r;
+
+	if (tasks->starter.pid != 0) {
+		end_start(tasks);
+		return;
+	}
+	if (connect_keeper(tasks) == 0)
+		return;
+	r = gw_keeper_starter_begin(&tasks->starter, &tasks->options.keeper);
+	if (r == 0) {
+		tasks->starter_watch.fd = tasks->starter.fd;
+		r = gw_reactor_watch(reactor, &tasks->starter_watch, EPOLLIN);
+		if (r != 0)
+			(void)gw_keeper_starter_end(&tasks->starter); /* it is killed */
+	}
+	if (r != 0) {
+		log_why(tasks, strerror(-r));
+		try_again(tasks);
+		return;
+	}
+	gw_reactor_timer_set(reactor, &tasks->reconnect,
+			     gw_reactor_now(reactor).mono_us + START_LIMIT_US);
+}
+
+/* At the agent's start there is nothing else to do than to wait, and somebody to tell. */
+static int first_connect(struct gw_tasks *tasks, struct gw_fault *fault)
 {
 	char text[512];
 	int r = gw_keeper_start(&tasks->options.keeper, text, sizeof(text));
@@ -400,35 +489,11 @@ static int connect_keeper(struct gw_tasks *tasks, struct gw_fault *fault)
 		gw_fault_set(fault, "%s", text);
 		return r;
 	}
-	r = gw_keeper_client_connect(tasks->client, tasks->options.keeper.socket);
-	if (r != 0) {
+	r = connect_keeper(tasks);
+	if (r != 0)
 		gw_fault_set(fault, "nobody listens at %s: %s", tasks->options.keeper.socket,
 			     strerror(-r));
-		return r;
-	}
-	tasks->watch.fd = gw_keeper_client_fd(tasks->client);
-	r = gw_reactor_watch(tasks->options.reactor, &tasks->watch, EPOLLIN | EPOLLOUT);
-	if (r != 0) {
-		gw_fault_set(fault, "the keeper's socket cannot be watched: %s", strerror(-r));
-		return r;
-	}
-	tasks->connected = true;
-	return 0;
-}
-
-static void reconnect(void *context)
-{
-	struct gw_tasks *tasks = context;
-	struct gw_fault fault = {""};
-
-	/* The scheduler hears nothing of us meanwhile; a keeper that takes longer is met when it
-	 * listens. */
-	tasks->options.keeper.start_limit_us = RESTART_US;
-	if (connect_keeper(tasks, &fault) == 0)
-		return;
-	gw_log("keeper_gone", "why=\"%s\"", fault.text);
-	gw_reactor_timer_set(tasks->options.reactor, &tasks->reconnect,
-			     gw_reactor_now(tasks->options.reactor).mono_us + RECONNECT_US);
+	return r;
 }
 
 int gw_tasks_new(const struct gw_tasks_options *options, struct gw_tasks **ret_tasks,
@@ -442,10 +507,12 @@ int gw_tasks_new(const struct gw_tasks_options *options, struct gw_tasks **ret_t
 	tasks->options = *options;
 	tasks->watch = (struct gw_watch){.fd = -1, .ready = ready, .context = tasks};
 	tasks->reconnect = (struct gw_timer){.fired = reconnect, .context = tasks};
+	tasks->starter_watch = (struct gw_watch){.ready = starter_ready, .context = tasks};
+	tasks->retry_us = RETRY_US_MIN;
 	tasks->pump = (struct gw_deferred){.call = pump, .context = tasks};
 	gw_table_init(&tasks->orders, sizeof(uint64_t), GW_TASKS_ORDERS_MAX, 0);
 	tasks->client = gw_keeper_client_new();
-	r = tasks->client ? connect_keeper(tasks, fault) : -ENOMEM;
+	r = tasks->client ? first_connect(tasks, fault) : -ENOMEM;
 	if (r != 0) {
 		(void)gw_tasks_free(tasks);
 		return r;
@@ -462,6 +529,10 @@ struct gw_tasks *gw_tasks_free(struct gw_tasks *tasks)
 		return NULL;
 	gw_reactor_undefer(tasks->options.reactor, &tasks->pump);
 	gw_reactor_timer_cancel(tasks->options.reactor, &tasks->reconnect);
+	if (tasks->starter.pid != 0) {
+		gw_reactor_unwatch(tasks->options.reactor, &tasks->starter_watch);
+		(void)gw_keeper_starter_end(&tasks->starter); /* nobody is left to tell */
+	}
 	if (tasks->connected)
 		gw_reactor_unwatch(tasks->options.reactor, &tasks->watch);
 	for (struct order *order = tasks->first; order; order = next) {

@@ -14,7 +14,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "agent/keeper/client.h"
+#include "agent/keeper/starter.h"
 #include "proto/step.h"
 #include "transport/fault.h"
 

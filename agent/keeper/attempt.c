@@ -380,6 +380,11 @@ static int finish(struct gw_attempt *attempt)
 	}
 	gw_attempt_set_state(attempt, end_state(attempt));
 	result = gw_attempt_write(attempt);
+	if (result == -ENOENT) { /* its folder was removed: told, for it will never be kept */
+		gw_attempt_note_error(attempt, "its record and output were removed while it ran");
+		(void)fprintf(stderr, "an attempt ended whose folder was removed\n");
+		result = 0;
+	}
 	if (result) {
 		attempt->state = before; /* nobody was told, so it has not happened */
 		(void)gw_loop_set(set->loop, &attempt->timer, gw_loop_now_us() + RETRY_US);
@@ -390,8 +395,8 @@ static int finish(struct gw_attempt *attempt)
 	set->running_count--;
 	gw_attempts_trim(set);
 	gw_attempt_touch(attempt);
-	if (set->stopping && set->running_count == 0)
-		set->loop->stop = true;
+	if (set->running_count == 0 && (set->stopping || gw_store_gone(&set->store)))
+		set->loop->stop = true; /* a keeper without its folder makes room for another */
 	return 0;
 }
 

@@ -158,8 +158,8 @@ static void take_lost(struct gw_attempt *attempt)
 	bool same_boot = gw_id_equal(attempt->boot_id, attempt->set->boot_id);
 	int result;
 
-	gw_attempt_note_error(attempt, same_boot ? "lost with the keeper that ran it"
-						 : "lost when the host restarted");
+	gw_attempt_note_error(attempt,
+			      same_boot ? "lost with the keeper that ran it" : "host rebooted");
 	end_leftovers(attempt);
 	gw_attempt_set_state(attempt, GODWIT__ATTEMPT_STATE__ATTEMPT_LOST);
 	attempt->ended_wall_us = gw_loop_wall_us();
@@ -374,9 +374,11 @@ void gw_attempts_trim(struct gw_attempts *set)
 	}
 }
 
+/* What nobody has noted yet is never dropped: at a bound new work is refused. */
 static int make_room(struct gw_attempts *set, char *ret_error)
 {
 	struct gw_attempt *oldest;
+	uint64_t bytes;
 
 	if (set->stopping) {
 		(void)snprintf(ret_error, GW_ATTEMPTS_ERROR_BYTES, "the keeper is stopping");
@@ -386,6 +388,15 @@ static int make_room(struct gw_attempts *set, char *ret_error)
 		(void)snprintf(ret_error, GW_ATTEMPTS_ERROR_BYTES,
 			       "%u tasks run here already, the most that a keeper holds",
 			       set->running_count);
+		return -ENOBUFS;
+	}
+	gw_attempts_trim(set);
+	bytes = kept_bytes(set);
+	if (bytes > set->kept_bytes_max) {
+		(void)snprintf(ret_error, GW_ATTEMPTS_ERROR_BYTES,
+			       "%" PRIu64 " bytes of output of ended attempts wait to be "
+			       "acknowledged; this keeper keeps %" PRIu64,
+			       bytes, set->kept_bytes_max);
 		return -ENOBUFS;
 	}
 	if (set->attempts.count < GW_KEEPER_ATTEMPTS_MAX)

@@ -6,16 +6,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "agent/keeper/protocol.h"
@@ -24,7 +20,6 @@
 #include "proto/wire.h"
 
 #define QUEUE_BYTES_MAX (4u << 20)
-#define START_US (10 * GW_US_PER_S)
 #define HELLO_REQUEST 0u
 
 struct message {
@@ -108,6 +103,16 @@ static int open_socket(const char *path, int *ret_fd)
 	}
 	*ret_fd = fd;
 	return 0;
+}
+
+bool gw_keeper_answers(const char *socket)
+{
+	int fd = -1;
+
+	if (open_socket(socket, &fd))
+		return false;
+	(void)close(fd);
+	return true;
 }
 
 /* --- sending --- */
@@ -436,151 +441,4 @@ void gw_keeper_client_next(struct gw_keeper_client *client, struct gw_keeper_eve
 	disconnect(client);
 	*ret_event = (struct gw_keeper_event){.kind = GW_KEEPER_CLOSED, .error = client->error};
 	client->lost = false;
-}
-
-/* --- starting a keeper --- */
-
-static bool answers(const char *socket)
-{
-	int fd = -1;
-
-	if (open_socket(socket, &fd))
-		return false;
-	(void)close(fd);
-	return true;
-}
-
-/* godwit-keeper beside this program, as in a build folder, or NULL: look in PATH. */
-static const char *find_program(char *path, size_t size)
-{
-	static const char *const places[] = {"godwit-keeper", "keeper/godwit-keeper"};
-	ssize_t count = readlink("/proc/self/exe", path, size);
-	char *slash;
-
-	if (count <= 0 || (size_t)count >= size)
-		return NULL;
-	path[count] = '\0';
-	slash = strrchr(path, '/');
-	for (size_t i = 0; slash && i < sizeof(places) / sizeof(places[0]); i++) {
-		size_t room = size - (size_t)(slash + 1 - path);
-
-		if ((size_t)snprintf(slash + 1, room, "%s", places[i]) < room &&
-		    access(path, X_OK) == 0)
-			return path;
-	}
-	return NULL;
-}
-
-__attribute__((noreturn)) static void run_keeper(const struct gw_keeper_options *options,
-						 int error_fd)
-{
-	char path[4096];
-	const char *program =
-		options->program ? options->program : find_program(path, sizeof(path));
-	sigset_t none;
-
-	(void)sigemptyset(&none);
-	(void)sigprocmask(SIG_SETMASK, &none, NULL);
-	(void)close_range(3, ~0u, CLOSE_RANGE_CLOEXEC); /* fails only on a kernel without it */
-	(void)dup2(error_fd, 2);
-	(void)execlp(program ? program : "godwit-keeper", "godwit-keeper", "--detach", "--state",
-		     options->state, "--socket", options->socket, (char *)NULL);
-	(void)!write(2, "godwit-keeper cannot be run", 27);
-	_exit(127);
-}
-
-static uint64_t now_us(void)
-{
-	struct timespec now;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &now); /* this clock is always there */
-	return (uint64_t)now.tv_sec * GW_US_PER_S + (uint64_t)now.tv_nsec / 1000;
-}
-
-static int left_ms(uint64_t until_us)
-{
-	uint64_t at_us = now_us();
-
-	return at_us < until_us ? (int)((until_us - at_us + 999) / 1000) : 0;
-}
-
-/* What the starter said until its end, or until the deadline: then it is killed. */
-static void collect(int fd, pid_t pid, uint64_t until_us, char *ret_text, size_t size)
-{
-	size_t used = 0;
-
-	for (;;) {
-		struct pollfd poll_fd = {.fd = fd, .events = POLLIN};
-		char rest[64];
-		bool full = used + 1 >= size;
-		ssize_t count;
-
-		int ready = poll(&poll_fd, 1, left_ms(until_us));
-
-		if (ready < 0)
-			continue; /* a signal */
-		if (ready == 0) {
-			(void)kill(pid, SIGKILL);
-			break;
-		}
-		count = full ? read(fd, rest, sizeof(rest))
-			     : read(fd, ret_text + used, size - 1 - used);
-		if (count <= 0 && errno != EINTR)
-			break;
-		if (count > 0 && !full)
-			used += (size_t)count;
-	}
-	while (used > 0 && ret_text[used - 1] == '\n')
-		used--;
-	ret_text[used] = '\0';
-}
-
-static int start_once(const struct gw_keeper_options *options, uint64_t until_us, char *ret_error,
-		      size_t error_size)
-{
-	int pipe_fds[2];
-	int status = 0;
-	pid_t pid;
-
-	if (pipe2(pipe_fds, O_CLOEXEC))
-		return -errno;
-	pid = fork();
-	if (pid == 0)
-		run_keeper(options, pipe_fds[1]);
-	(void)close(pipe_fds[1]);
-	if (pid < 0) {
-		int result = -errno;
-
-		(void)close(pipe_fds[0]);
-		return result;
-	}
-	collect(pipe_fds[0], pid, until_us, ret_error, error_size);
-	(void)close(pipe_fds[0]);
-	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-		continue;
-	return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : -EIO;
-}
-
-int gw_keeper_start(const struct gw_keeper_options *options, char *ret_error, size_t error_size)
-{
-	uint64_t until_us =
-		now_us() + (options->start_limit_us ? options->start_limit_us : START_US);
-	int result;
-
-	*ret_error = '\0';
-	if (answers(options->socket))
-		return 0;
-	result = start_once(options, until_us, ret_error, error_size);
-	/* Another one may just be starting, and hold the folder: it will listen in a moment. */
-	while (result && left_ms(until_us) > 0) {
-		if (answers(options->socket))
-			return 0;
-		if (!strstr(ret_error, "held by another keeper"))
-			break;
-		(void)poll(NULL, 0, 20);
-	}
-	if (result && !*ret_error)
-		(void)snprintf(ret_error, error_size, "the keeper did not start: %s",
-			       strerrordesc_np(-result));
-	return result;
 }

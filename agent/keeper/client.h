@@ -3,7 +3,7 @@
  * reactor for reading, and for writing while gw_keeper_client_wants_write(); call
  * gw_keeper_client_next() until it gives GW_KEEPER_NONE whenever the descriptor is ready.
  *
- *	start:	gw_keeper_start (a keeper runs, the same one as before if it lives),
+ *	start:	gw_keeper_start (starter.h: a keeper runs, the same one as before if it lives),
  *		gw_keeper_client_new, gw_keeper_client_connect
  *	run:	HELLO, then SPAWNED or EXITED for each attempt that the keeper holds, LISTED; then
  *		SPAWNED and EXITED as things happen, and an answer to every request
@@ -25,22 +25,8 @@
 
 struct gw_keeper_client;
 
-struct gw_keeper_options {
-	const char
-		*program;   /* path of godwit-keeper; NULL: beside the running program, then PATH */
-	const char *state;  /* folder, made if absent */
-	const char *socket; /* path of the UNIX socket */
-	uint64_t start_limit_us; /* how long a start may take the caller; 0: 10 s */
-};
-
-/*
- * Sees to it that a keeper answers at the socket: returns at once if one does, else starts one,
- * detached from the caller (own session, no inherited descriptors, log in STATE/keeper.log), and
- * waits until it listens, `start_limit_us` at the most. 0; negative errno with a sentence in
- * ret_error
- * ([error_size]).
- */
-int gw_keeper_start(const struct gw_keeper_options *options, char *ret_error, size_t error_size);
+/* Whether somebody listens there. */
+bool gw_keeper_answers(const char *socket);
 
 /* NULL: out of memory. */
 struct gw_keeper_client *gw_keeper_client_new(void);

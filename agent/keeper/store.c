@@ -307,6 +307,13 @@ void gw_store_reaped(struct gw_store *store, pid_t pid)
 		empty_trash(store);
 }
 
+bool gw_store_gone(const struct gw_store *store)
+{
+	struct stat stat;
+
+	return fstat(store->folder_fd, &stat) == 0 && stat.st_nlink == 0;
+}
+
 int gw_store_each(const struct gw_store *store,
 		  void (*found)(void *data, const struct gw_attempt_id *id), void *data)
 {

@@ -61,6 +61,8 @@ int gw_store_read(int attempt_fd, uint8_t *ret_record, size_t *ret_size);
 int gw_store_remove(struct gw_store *store, const struct gw_attempt_id *id);
 /* A child that was not an attempt's ended: it may have been the store's find. */
 void gw_store_reaped(struct gw_store *store, pid_t pid);
+/* Somebody removed the folder under us: nothing can be kept in it any more. */
+bool gw_store_gone(const struct gw_store *store);
 /* Calls `found` for each attempt on disk. 0; negative errno. */
 int gw_store_each(const struct gw_store *store,
 		  void (*found)(void *data, const struct gw_attempt_id *id), void *data);

@@ -153,6 +153,11 @@ static void set_output_max(Godwit__KeeperSpawn *spawn)
 	spawn->start->output_bytes_max = 8 << 20;
 }
 
+static void set_output_least(Godwit__KeeperSpawn *spawn)
+{
+	spawn->start->output_bytes_max = 1 << 20;
+}
+
 static void check_lines(const struct fixture *f)
 {
 	for (size_t i = 0; i < f->size; i++) {
@@ -217,6 +222,62 @@ static void keeps_up_by_hand(void **state)
 	f->extra[0] = "--io";
 	f->extra[1] = "plain";
 	keeps_up(f, fixture_id(2));
+}
+
+static uint64_t resident_kib(pid_t pid)
+{
+	unsigned long long kib = 0;
+	char path[64];
+	char line[128];
+	FILE *file;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/status", pid);
+	file = fopen(path, "r");
+	assert_non_null(file);
+	while (fgets(line, sizeof(line), file))
+		if (sscanf(line, "VmHWM: %llu", &kib) == 1)
+			break;
+	(void)fclose(file);
+	return kib;
+}
+
+/* A client that asks for more than its socket holds and reads nothing of it. */
+static struct gw_keeper_client *slow_reader(const struct fixture *f, struct gw_attempt_id id)
+{
+	struct gw_keeper_client *client = gw_keeper_client_new();
+
+	assert_non_null(client);
+	assert_int_equal(gw_keeper_client_connect(client, f->socket), 0);
+	for (uint32_t i = 1; i <= 64; i++)
+		assert_int_equal(gw_keeper_read(client, i, &id, 1, 0, 65536, 60000000), 0);
+	return client;
+}
+
+/* A million lines as fast as a task can, with a reader that never reads: the task is not held up,
+ * the newest lines are kept, and the keeper stays small. */
+static void takes_a_million_lines(void **state)
+{
+	struct fixture *f = *state;
+	struct gw_attempt_id id = fixture_id(6);
+	struct gw_keeper_client *slow;
+
+	fixture_start(f);
+	fixture_send_spawn(f, id,
+			   "awk 'BEGIN { for (i = 0; i < 1000000; i++) printf \"%09d\\n\", i }'",
+			   set_output_least);
+	fixture_wait_for(f, GW_KEEPER_SPAWNED, id);
+	slow = slow_reader(f, id);
+	fixture_wait_for(f, GW_KEEPER_EXITED, id);
+	assert_int_equal(f->exit_code, 0);
+	assert_int_equal(f->output_bytes, 1000000u * LINE_BYTES);
+	fixture_read(f, id, 1, 1000000u * LINE_BYTES - 20000, 0);
+	check_lines(f);
+	assert_int_equal(f->next_offset, 1000000u * LINE_BYTES);
+	assert_true(f->end_offset - f->first_kept_offset <= 1 << 20);
+	assert_true(f->end_offset - f->first_kept_offset >= 3 << 18);
+	if (!getenv("GODWIT_SANITIZED"))
+		assert_in_range(resident_kib(f->keeper), 1, 6 << 10);
+	(void)gw_keeper_client_free(slow);
 }
 
 /* More chatty streams than there are buffers to share. */
@@ -327,6 +388,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(rotates, folder_setup, folder_teardown),
 		cmocka_unit_test_setup_teardown(takes_up_only_its_own, folder_setup,
 						folder_teardown),
+		TEST(takes_a_million_lines),
 		TEST(keeps_up_by_uring),
 		TEST(keeps_up_by_hand),
 		TEST(serves_many_chatty_tasks),

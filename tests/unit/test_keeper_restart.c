@@ -19,6 +19,7 @@
 #include <cmocka.h>
 
 #include "agent/keeper/protocol.h"
+#include "agent/keeper/starter.h"
 #include "proto/base/time.h"
 #include "proto/wire.h"
 #include "tests/unit/keeper_fixture.h"
@@ -293,7 +294,150 @@ static void tells_a_damaged_record_as_lost(void **state)
 	assert_non_null(strstr(f->error, "its record is damaged"));
 }
 
+/* Writes the attempt's record anew as if it had run before the host rebooted. */
+static void age_record(const struct fixture *f, const char *name)
+{
+	uint8_t bytes[4096];
+	uint8_t boot[GW_ID_BYTES] = {1, 2, 3};
+	struct gw_arena arena;
+
+	union {
+		const void *from;
+		Godwit__KeeperRecord *to; /* ours: it lies in the arena */
+	} record;
+
+	char path[256];
+	size_t size;
+	FILE *file;
+
+	(void)snprintf(path, sizeof(path), "%s/attempts/%s/record", f->state, name);
+	file = fopen(path, "r+");
+	assert_non_null(file);
+	size = fread(bytes, 1, sizeof(bytes), file);
+	gw_arena_init(&arena, 65536);
+	record.from = gw_wire_decode(&godwit__keeper_record__descriptor, &arena, bytes, size);
+	assert_non_null(record.from);
+	record.to->status->boot_id = (ProtobufCBinaryData){sizeof(boot), boot};
+	assert_int_equal(gw_wire_size(&record.to->base), size);
+	gw_wire_encode(&record.to->base, bytes);
+	rewind(file);
+	assert_int_equal(fwrite(bytes, 1, size, file), size);
+	assert_int_equal(fclose(file), 0);
+	gw_arena_deinit(&arena);
+}
+
+/* What a reboot ended is told apart from what a keeper's death ended. */
+static void tells_a_reboot(void **state)
+{
+	struct fixture *f = *state;
+	struct gw_attempt_id ids[2] = {fixture_id(7), fixture_id(8)};
+
+	fixture_start(f);
+	for (int i = 0; i < 2; i++)
+		fixture_spawn(f, ids[i], "exec sleep 1000", NULL);
+	fixture_kill9(f);
+	age_record(f, "00000007000000010000000000000007.3.1");
+	fixture_start(f);
+	assert_int_equal(gw_keeper_client_connect(f->client, f->socket), 0);
+	for (int i = 0; i < 2; i++) {
+		fixture_wait(f, GW_KEEPER_EXITED);
+		assert_int_equal(f->state_seen, LOST);
+		assert_string_equal(f->error, gw_attempt_id_equal(f->attempt, ids[0])
+						      ? "host rebooted"
+						      : "lost with the keeper that ran it");
+	}
+}
+
 /* --- the folder --- */
+
+static void remove_state(const struct fixture *f)
+{
+	char command[256];
+
+	(void)snprintf(command, sizeof(command), "rm -rf %s", f->state);
+	assert_int_equal(system(command), 0);
+}
+
+/* A keeper whose folder was removed can keep nothing more: it tells what it has, and ends. */
+static void ends_without_its_folder(struct fixture *f, bool told_to)
+{
+	struct gw_attempt_id id = fixture_id(9);
+
+	fixture_start(f);
+	fixture_spawn(f, id, "trap 'exit 5' TERM; while :; do sleep 0.05; done", NULL);
+	remove_state(f);
+	assert_int_equal(kill(told_to ? f->keeper : (pid_t)f->pid, SIGTERM), 0);
+	fixture_wait_for(f, GW_KEEPER_EXITED, id);
+	assert_int_equal(f->exit_code, 5);
+	assert_non_null(strstr(f->error, "its record and output were removed while it ran"));
+	fixture_wait(f, GW_KEEPER_CLOSED);
+	fixture_reap(f);
+}
+
+static void stops_without_its_folder(void **state)
+{
+	ends_without_its_folder(*state, true);
+}
+
+static void makes_room_for_a_keeper_with_a_folder(void **state)
+{
+	ends_without_its_folder(*state, false);
+}
+
+/* What nobody has noted stays, whatever its size; new work is what is refused. */
+static void refuses_work_before_it_drops_results(void **state)
+{
+	struct fixture *f = *state;
+	struct gw_attempt_id late = fixture_id(24);
+	struct gw_attempt_id noted = fixture_id(20);
+	char text[8];
+
+	f->extra[0] = "--output-total";
+	f->extra[1] = "2500 KB";
+	fixture_start(f);
+	for (uint64_t i = 20; i < 23; i++) {
+		fixture_spawn(f, fixture_id(i), "head -c 999999 /dev/zero; echo", NULL);
+		fixture_wait_for(f, GW_KEEPER_EXITED, fixture_id(i));
+	}
+	fixture_send_spawn(f, late, "true", NULL);
+	fixture_wait_for(f, GW_KEEPER_SPAWNED, late);
+	assert_int_equal(f->state_seen, GODWIT__ATTEMPT_STATE__ATTEMPT_FAILED_TO_START);
+	assert_string_equal(f->error, "3000000 bytes of output of ended attempts wait to be "
+				      "acknowledged; this keeper keeps 2500000");
+	for (uint64_t i = 20; i < 23; i++) {
+		fixture_read(f, fixture_id(i), 1, 999999, 0);
+		assert_int_equal(f->size, 1);
+	}
+	assert_int_equal(gw_keeper_acknowledge(f->client, ++f->request, &noted, false), 0);
+	fixture_send_spawn(f, late, "echo late", NULL);
+	fixture_wait_for(f, GW_KEEPER_EXITED, late);
+	(void)fixture_output(f, late, 1, 0, text, sizeof(text));
+	assert_string_equal(text, "late\n");
+}
+
+/* The output of an attempt that was acknowledged is there beside that of the one after it. */
+static void keeps_earlier_attempts(void **state)
+{
+	struct fixture *f = *state;
+	struct gw_attempt_id ids[2] = {fixture_id(25), fixture_id(25)};
+	char script[32];
+	char text[16];
+
+	fixture_start(f);
+	for (uint32_t i = 0; i < 2; i++) {
+		ids[i].attempt = i + 1;
+		(void)snprintf(script, sizeof(script), "echo this is %u", i + 1);
+		fixture_spawn(f, ids[i], script, NULL);
+		fixture_wait_for(f, GW_KEEPER_EXITED, ids[i]);
+		assert_int_equal(gw_keeper_acknowledge(f->client, ++f->request, &ids[i], false), 0);
+		fixture_wait_for(f, GW_KEEPER_EXITED, ids[i]);
+	}
+	for (uint32_t i = 0; i < 2; i++) {
+		(void)fixture_output(f, ids[i], 1, 0, text, sizeof(text));
+		assert_memory_equal(text, "this is ", 8);
+		assert_int_equal(text[8], '1' + (int)i);
+	}
+}
 
 static void drops_acknowledged_output_first(void **state)
 {
@@ -557,6 +701,11 @@ int main(void)
 		TEST(ends_orphans_in_cgroups),
 		TEST(ends_orphans_without_cgroups),
 		TEST(tells_a_damaged_record_as_lost),
+		TEST(tells_a_reboot),
+		TEST(stops_without_its_folder),
+		TEST(makes_room_for_a_keeper_with_a_folder),
+		TEST(refuses_work_before_it_drops_results),
+		TEST(keeps_earlier_attempts),
 		TEST(drops_acknowledged_output_first),
 		TEST(refuses_a_folder_that_is_not_its_own),
 		TEST(is_alone_in_its_folder),
