@@ -204,6 +204,11 @@ const struct gw_identity *gw_identities_find_key(const struct gw_identities *ide
 	return key ? key->identity : NULL;
 }
 
+const struct gw_identity *gw_identities_at(const struct gw_identities *identities, uint32_t index)
+{
+	return index < identities->by_node.count ? identities->by_node.entries[index] : NULL;
+}
+
 const struct gw_identity *gw_identities_find_name(const struct gw_identities *identities,
 						  const char *name)
 {

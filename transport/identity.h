@@ -32,6 +32,9 @@ const struct gw_identity *gw_identities_find(const struct gw_identities *identit
 					     struct gw_node_id node);
 const struct gw_identity *gw_identities_find_key(const struct gw_identities *identities,
 						 const uint8_t exchange_key[GW_KEY_BYTES]);
+/* The index-th, revoked ones too; NULL: there are no more. One that is added meanwhile in place of
+ * an expired one may change the order. */
+const struct gw_identity *gw_identities_at(const struct gw_identities *identities, uint32_t index);
 /* The one of that name that is not revoked. */
 const struct gw_identity *gw_identities_find_name(const struct gw_identities *identities,
 						  const char *name);
