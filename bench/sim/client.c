@@ -242,6 +242,20 @@ static void travel(struct sim_timer *timer)
 
 /* --- jobs --- */
 
+/* A gang that the whole grid has no room for would wait for ever, and rightly. */
+static void fit_gang(const struct sim_scenario *scenario, struct sim_order *order)
+{
+	uint64_t places = scenario->cpus * 1000 / order->cpu_milli;
+
+	if (scenario->memory_bytes / order->memory_bytes < places)
+		places = scenario->memory_bytes / order->memory_bytes;
+	if (order->device_count > 0 && scenario->devices / order->device_count < places)
+		places = scenario->devices / order->device_count;
+	places *= scenario->sites * scenario->nodes;
+	if (order->task_count > places)
+		order->task_count = places > 0 ? (uint32_t)places : 1;
+}
+
 static struct sim_order *new_order(struct sim_client *client)
 {
 	struct sim_world *world = &client->grid->world;
@@ -269,6 +283,8 @@ static struct sim_order *new_order(struct sim_client *client)
 	order->cancel = sim_chance_ppm(world, scenario->jobs.cancel_ppm);
 	order->follow = sim_chance_ppm(world, scenario->jobs.follow_ppm);
 	order->output_bps = order->follow ? 1000 : 0;
+	if (order->gang)
+		fit_gang(scenario, order);
 	order->attempts = calloc(order->task_count, sizeof(*order->attempts));
 	CHECK(order->attempts);
 	return order;
