@@ -21,8 +21,7 @@ struct gw_node;
 struct gw_journal_etcd_options {
 	/* `answer` and `context` of these are ignored; notice gets calls.context. */
 	struct gw_etcd_options etcd;
-	/* calls.snapshot_ended may be NULL: this module handles it and then tells. calls.leader may
-	 * make a host and step it; calls.lost may free it. */
+	/* calls.leader may make a host and step it; calls.lost may free it. */
 	struct gw_replica_options replica;
 	const char *directory; /* where a snapshot lies, without a name, until it is in etcd */
 	uint64_t
@@ -41,8 +40,8 @@ struct gw_journal *gw_journal_etcd_journal(struct gw_journal_etcd *journal);
 bool gw_journal_etcd_due(const struct gw_journal_etcd *journal);
 /* Leader: begins one of the durable state of `node`, all of whose records were appended: a child
  * process writes it from its copy of the core, then it is uploaded. It takes effect in etcd only
- * after those records. 0; negative errno: not begun; a failure later is told by snapshot_ended and
- * due again. */
+ * after those records. 0; negative errno: not begun; a failure later is said in a notice, and it is
+ * due again after a while. */
 int gw_journal_etcd_snapshot(struct gw_journal_etcd *journal, const struct gw_node *node);
 /* Keeps a certificate for all schedulers of the region; calls.cert_kept(handle) when it lasts. As
  * gw_replica_put_cert. */

@@ -79,9 +79,6 @@ struct gw_replica_calls {
 	void (*cert)(void *context, const char *node, const uint8_t *bytes, size_t size);
 	/* The certificate put with this handle lasts. */
 	void (*cert_kept)(void *context, uint64_t handle);
-	/* The snapshot begun last is in etcd (or was given up: false), its source is not read any
-	 * more. */
-	void (*snapshot_ended)(void *context, bool kept);
 	/* After gw_replica_stop: all is written and the lease is given back, or the time is up. */
 	void (*stopped)(void *context);
 	void *context;
@@ -127,17 +124,23 @@ bool gw_replica_valid(const struct gw_replica *replica, uint64_t now_us);
 int gw_replica_put_cert(struct gw_replica *replica, const char *node, const uint8_t *bytes,
 			size_t size, uint64_t handle);
 
-/* Reads `size` bytes of the snapshot from `offset` into ret_bytes. 0; negative errno gives the
- * snapshot up. */
-typedef int gw_replica_source_f(void *context, uint64_t offset, uint8_t *ret_bytes, size_t size);
+/* Where the bytes of a snapshot come from. */
+struct gw_replica_source {
+	/* Reads `size` bytes from `offset` into ret_bytes. 0; negative errno gives the snapshot up.
+	 */
+	int (*read)(void *context, uint64_t offset, uint8_t *ret_bytes, size_t size);
+	/* It is in etcd, or was given up; not read any more. From where `calls` are made. */
+	void (*ended)(void *context, bool kept);
+	void *context;
+};
 
 /* True: enough was appended since the last snapshot (`bytes`), and none is under way. */
 bool gw_replica_snapshot_due(const struct gw_replica *replica, uint64_t bytes);
 /* Leader only. Uploads a snapshot of all records up to `seq`: `size` bytes, pieces one after the
  * other, each behind its length (gw_layout_frame). 0; -EBUSY: one is under way, or not leader;
- * -EFBIG: past GW_REPLICA_STORE_BYTES_MAX. Ends with snapshot_ended. */
+ * -EFBIG: past GW_REPLICA_STORE_BYTES_MAX. Ends with `ended`. */
 int gw_replica_snapshot(struct gw_replica *replica, uint64_t seq, uint64_t size,
-			gw_replica_source_f *source, void *context);
+			const struct gw_replica_source *source);
 /* Writes what was appended, gives the lease (and with it the leader key) back, then calls stopped;
  * that, at the latest, when the lease would have run out. */
 void gw_replica_stop(struct gw_replica *replica, uint64_t now_us);

@@ -112,13 +112,12 @@ struct gw_replica {
 	enum upload_state upload;
 	struct gw_layout_manifest upload_manifest; /* of the snapshot that is being uploaded */
 	uint32_t upload_chunk;
-	uint32_t upload_count;                     /* ever */
-	uint64_t upload_since_bytes;               /* since_bytes when it was begun */
-	uint8_t upload_hash[GW_LAYOUT_HASH_BYTES]; /* of the chunks before upload_chunk */
-	uint8_t *upload_bytes;                     /* [GW_REPLICA_CHUNK_BYTES] */
-	bool upload_filled;                        /* with upload_chunk */
-	gw_replica_source_f *source;
-	void *source_context;
+	uint32_t upload_count;                        /* ever */
+	uint64_t upload_since_bytes;                  /* since_bytes when it was begun */
+	uint8_t upload_hash[GW_LAYOUT_HASH_BYTES];    /* of the chunks before upload_chunk */
+	uint8_t *upload_bytes;                        /* [GW_REPLICA_CHUNK_BYTES] */
+	bool upload_filled;                           /* with upload_chunk */
+	struct gw_replica_source source;              /* read NULL: none */
 	char marker[GW_LAYOUT_SNAPSHOT_BYTES];        /* in etcd's upload key as last heard */
 	char upload_marker[GW_LAYOUT_SNAPSHOT_BYTES]; /* of this upload */
 	char manifest_text[GW_LAYOUT_MANIFEST_BYTES];
@@ -169,7 +168,7 @@ void answer_append(struct gw_replica *replica, uint64_t now_us,
 		   const struct gw_store_answer *answer);
 void drop_batches(struct gw_replica *replica);
 /* Starts the upload lane for upload_manifest; without a source it only collects. */
-void begin_upload(struct gw_replica *replica, gw_replica_source_f *source, void *context);
+void begin_upload(struct gw_replica *replica, const struct gw_replica_source *source);
 /* Whether the upload lane has something to send. */
 bool upload_waits(const struct gw_replica *replica);
 /* False: the source failed and the upload was given up. */

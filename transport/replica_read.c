@@ -290,7 +290,7 @@ static void lead(struct gw_replica *replica, uint64_t now_us)
 	replica->allowance_us = now_us;
 	/* What an earlier leader left of an upload is collected. */
 	replica->upload_manifest = (struct gw_layout_manifest){0};
-	begin_upload(replica, NULL, NULL);
+	begin_upload(replica, NULL);
 	replica->lanes[LANE_UPLOAD].at_us = now_us;
 	replica->options.calls.leader(replica->options.calls.context, replica->term, replica->seq);
 }

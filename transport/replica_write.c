@@ -233,7 +233,7 @@ bool gw_replica_snapshot_due(const struct gw_replica *replica, uint64_t bytes)
 }
 
 int gw_replica_snapshot(struct gw_replica *replica, uint64_t seq, uint64_t size,
-			gw_replica_source_f *source, void *context)
+			const struct gw_replica_source *source)
 {
 	if (replica->role != GW_REPLICA_LEADER || replica->upload != UPLOAD_IDLE)
 		return -EBUSY;
@@ -249,11 +249,11 @@ int gw_replica_snapshot(struct gw_replica *replica, uint64_t seq, uint64_t size,
 	};
 	replica->upload_since_bytes = replica->since_bytes;
 	replica->due_bytes = 0;
-	begin_upload(replica, source, context);
+	begin_upload(replica, source);
 	return 0;
 }
 
-void begin_upload(struct gw_replica *replica, gw_replica_source_f *source, void *context)
+void begin_upload(struct gw_replica *replica, const struct gw_replica_source *source)
 {
 	replica->upload = UPLOAD_BEGIN;
 	replica->upload_manifest.term = replica->term;
@@ -262,20 +262,21 @@ void begin_upload(struct gw_replica *replica, gw_replica_source_f *source, void 
 	replica->upload_chunk = 0;
 	replica->upload_filled = false;
 	memset(replica->upload_hash, 0, sizeof(replica->upload_hash));
-	replica->source = source;
-	replica->source_context = context;
+	replica->source = source ? *source : (struct gw_replica_source){0};
 }
 
 static void end_source(struct gw_replica *replica, bool kept)
 {
-	replica->source = NULL;
-	replica->options.calls.snapshot_ended(replica->options.calls.context, kept);
+	struct gw_replica_source source = replica->source;
+
+	replica->source = (struct gw_replica_source){0};
+	source.ended(source.context, kept);
 }
 
 void drop_upload(struct gw_replica *replica)
 {
 	replica->upload = UPLOAD_IDLE;
-	if (replica->source)
+	if (replica->source.read)
 		end_source(replica, false);
 }
 
@@ -301,8 +302,8 @@ static bool make_chunk(struct gw_replica *replica, struct gw_store_request *requ
 	char key[GW_STORE_KEY_BYTES];
 	struct gw_store_op *op;
 
-	if (!replica->upload_filled &&
-	    replica->source(replica->source_context, offset, replica->upload_bytes, size) < 0) {
+	if (!replica->upload_filled && replica->source.read(replica->source.context, offset,
+							    replica->upload_bytes, size) < 0) {
 		drop_upload(replica);
 		return false;
 	}
@@ -409,7 +410,7 @@ bool make_upload(struct gw_replica *replica, struct gw_store_request *request)
 static void begun(struct gw_replica *replica)
 {
 	memcpy(replica->marker, replica->upload_marker, sizeof(replica->marker));
-	if (!replica->source)
+	if (!replica->source.read)
 		replica->upload = UPLOAD_COLLECT;
 	else if (replica->upload_manifest.chunk_count == 0)
 		replica->upload = UPLOAD_MANIFEST;
