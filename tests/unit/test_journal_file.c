@@ -1,0 +1,596 @@
+/*
+ * The journal of a folder, on a real disk: what was called durable is read back, snapshots supersede
+ * segments, a folder that lost or mixed up files is refused with a sentence and left as it is, and a
+ * disk that is full, slow or broken is met as the header says. Writes and syncs of the plain path are
+ * intercepted here, so that they fail when a test wants it.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+#include <cmocka.h>
+
+#include "proto/base/check.h"
+#include "test_journal_fixture.h"
+#include "transport/clock.h"
+#include "transport/file.h"
+#include "transport/journal_file.h"
+#include "transport/journal_folder.h"
+#include "transport/reactor.h"
+
+#define DEADLINE_US (20 * GW_US_PER_S)
+
+static atomic_int write_error; /* of each pwrite, positive; 0: as it comes */
+static atomic_int sync_error;
+
+ssize_t pwrite(int fd, const void *bytes, size_t size, off_t offset)
+{
+	if (write_error != 0 && size > 512) { /* some of it goes through, as on a real disk */
+		errno = write_error;
+		return -1;
+	}
+	return syscall(SYS_pwrite64, fd, bytes, write_error != 0 ? size / 2 : size, offset);
+}
+
+int fdatasync(int fd)
+{
+	if (sync_error != 0) {
+		errno = sync_error;
+		return -1;
+	}
+	return (int)syscall(SYS_fdatasync, fd);
+}
+
+struct world {
+	struct gw_reactor *reactor;
+	char directory[64]; /* removed afterwards, with what is in it */
+	char folder[80];    /* the journal */
+	struct tally tally;
+	struct gw_journal_file *file;
+	struct gw_journal *journal;
+	struct gw_journal_found found;
+	struct gw_fault fault;
+	uint64_t appended;
+	uint64_t durable;
+	int failed;
+	char failed_text[2000];
+};
+
+static void durable(void *context, uint64_t seq)
+{
+	struct world *world = context;
+
+	assert_true(seq > world->durable);
+	assert_true(seq <= world->appended);
+	world->durable = seq;
+}
+
+static void failed(void *context, int error, const char *text)
+{
+	struct world *world = context;
+
+	world->failed = error;
+	(void)snprintf(world->failed_text, sizeof(world->failed_text), "%s", text);
+}
+
+static int set_up(void **state)
+{
+	struct world *world = calloc(1, sizeof(*world));
+	const char *temporary = getenv("TMPDIR");
+
+	if (!world || gw_reactor_new(&world->reactor) < 0)
+		return -1;
+	(void)snprintf(world->directory, sizeof(world->directory), "%s/journal-XXXXXX",
+		       temporary && strlen(temporary) < 32 ? temporary : "/tmp");
+	if (!mkdtemp(world->directory))
+		return -1;
+	(void)snprintf(world->folder, sizeof(world->folder), "%s/j", world->directory);
+	*state = world;
+	return 0;
+}
+
+static void each_file(const char *folder, void (*call)(const char *path, void *context),
+		      void *context)
+{
+	struct dirent **names;
+	int count = scandir(folder, &names, NULL, alphasort);
+	char path[512];
+
+	for (int i = 0; i < count; i++) {
+		(void)snprintf(path, sizeof(path), "%s/%s", folder, names[i]->d_name);
+		if (names[i]->d_name[0] != '.')
+			call(path, context);
+		free(names[i]);
+	}
+	if (count >= 0)
+		free(names);
+}
+
+static void unlink_one(const char *path, void *context)
+{
+	(void)context;
+	(void)unlink(path);
+}
+
+static int tear_down(void **state)
+{
+	struct world *world = *state;
+
+	write_error = 0;
+	sync_error = 0;
+	gw_journal_file_close(world->file);
+	each_file(world->folder, unlink_one, NULL);
+	(void)rmdir(world->folder);
+	(void)rmdir(world->directory);
+	gw_reactor_free(world->reactor);
+	free(world);
+	return 0;
+}
+
+static int open_as(struct world *world, bool plain, uint64_t snapshot_bytes)
+{
+	const struct gw_journal_file_options options = {.reactor = world->reactor,
+							.directory = world->folder,
+							.snapshot_bytes = snapshot_bytes,
+							.plain = plain,
+							.durable = durable,
+							.failed = failed,
+							.context = world};
+	int error;
+
+	tally_init(&world->tally, 100000);
+	error = gw_journal_file_open(&options, &world->tally.node, &world->file, &world->found,
+				     &world->fault);
+	if (error == 0) {
+		world->journal = gw_journal_file_journal(world->file);
+		world->appended = world->found.last_seq;
+		world->durable = world->found.last_seq;
+		assert_int_equal(world->tally.seq, world->found.last_seq);
+		assert_int_equal(world->tally.digest, tally_digest_of(world->found.last_seq));
+	}
+	return error;
+}
+
+static void open_good(struct world *world, bool plain)
+{
+	if (open_as(world, plain, 0) != 0)
+		fail_msg("%s", world->fault.text);
+}
+
+static void close_file(struct world *world)
+{
+	world->file = gw_journal_file_close(world->file);
+}
+
+static int append_one(struct world *world)
+{
+	uint8_t bytes[TALLY_RECORD_BYTES_MAX];
+	size_t size = tally_record(world->appended + 1, bytes);
+	int error = world->journal->append(world->journal, world->appended + 1, bytes, size);
+
+	if (error == 0) {
+		world->appended++;
+		assert_int_equal(gw_node_apply(&world->tally.node, world->appended, bytes, size),
+				 0);
+	}
+	return error;
+}
+
+static void append(struct world *world, uint32_t count)
+{
+	for (uint32_t i = 0; i < count; i++)
+		assert_int_equal(append_one(world), 0);
+}
+
+static void turn(struct world *world)
+{
+	assert_int_equal(gw_reactor_turn(world->reactor, gw_clock_mono_us() + GW_US_PER_S), 0);
+}
+
+static void settle(struct world *world)
+{
+	uint64_t deadline_us = gw_clock_mono_us() + DEADLINE_US;
+
+	while (world->durable < world->appended && gw_clock_mono_us() < deadline_us)
+		turn(world);
+	assert_int_equal(world->durable, world->appended);
+}
+
+/* In so many batches. */
+static void append_batches(struct world *world, uint32_t batches, uint32_t records)
+{
+	for (uint32_t i = 0; i < batches; i++) {
+		append(world, records);
+		settle(world);
+	}
+}
+
+static void snapshot(struct world *world)
+{
+	uint64_t before = gw_journal_file_counts(world->file)->snapshots;
+	uint64_t deadline_us = gw_clock_mono_us() + DEADLINE_US;
+
+	assert_int_equal(gw_journal_file_snapshot(world->file, &world->tally.node), 0);
+	assert_int_equal(gw_journal_file_snapshot(world->file, &world->tally.node), -EALREADY);
+	while (gw_journal_file_counts(world->file)->snapshots == before &&
+	       gw_clock_mono_us() < deadline_us)
+		turn(world);
+	assert_int_equal(gw_journal_file_counts(world->file)->snapshots, before + 1);
+}
+
+static void path_of(const struct world *world, enum gw_journal_kind kind, uint64_t seq,
+		    char ret_path[160])
+{
+	char name[GW_JOURNAL_NAME_BYTES];
+
+	gw_journal_name(kind, seq, name);
+	(void)snprintf(ret_path, 160, "%s/%s", world->folder, name);
+}
+
+static bool is_there(const struct world *world, enum gw_journal_kind kind, uint64_t seq)
+{
+	char path[160];
+
+	path_of(world, kind, seq, path);
+	return access(path, F_OK) == 0;
+}
+
+/* Turns the byte `from_end` before the end of the file (or at `at`, when that is not 0). */
+static void damage(const struct world *world, enum gw_journal_kind kind, uint64_t seq, off_t at)
+{
+	char path[160];
+	uint8_t byte;
+	int fd;
+
+	path_of(world, kind, seq, path);
+	fd = open(path, O_RDWR);
+	assert_true(fd >= 0);
+	assert_int_equal(pread(fd, &byte, 1, at), 1);
+	byte ^= 0x40;
+	assert_int_equal(syscall(SYS_pwrite64, fd, &byte, 1, at), 1);
+	assert_int_equal(close(fd), 0);
+}
+
+static void hash_one(const char *path, void *context)
+{
+	uint64_t *hash = context;
+	struct gw_journal_bytes file;
+
+	assert_int_equal(gw_journal_bytes_read(path, false, &file), 0);
+	for (size_t i = 0; i < file.size; i++)
+		*hash = (*hash ^ file.bytes[i]) * 0x100000001b3u;
+	*hash += strlen(path);
+	gw_journal_bytes_deinit(&file);
+}
+
+/* Opening is refused with this error and text, and changes nothing. */
+static void refused(struct world *world, int error, const char *text)
+{
+	struct gw_journal_found found;
+	uint64_t before = 0;
+	uint64_t after = 0;
+
+	each_file(world->folder, hash_one, &before);
+	assert_int_equal(open_as(world, false, 0), error);
+	if (!strstr(world->fault.text, text))
+		fail_msg("\"%s\" is not in \"%s\"", text, world->fault.text);
+	world->fault.text[0] = '\0';
+	assert_int_equal(gw_journal_file_read(world->folder, NULL, NULL, &found, &world->fault),
+			 error);
+	assert_non_null(strstr(world->fault.text, text));
+	each_file(world->folder, hash_one, &after);
+	assert_int_equal(before, after);
+	world->file = NULL;
+}
+
+static void records_last(struct world *world, bool plain)
+{
+	open_good(world, plain);
+	assert_int_equal(world->found.last_seq, 0);
+	assert_true(world->found.plain || !plain);
+	append(world, 1000); /* one turn, one batch */
+	assert_int_equal(world->durable, 0);
+	settle(world);
+	assert_int_equal(gw_journal_file_counts(world->file)->batches, 1);
+	append_batches(world, 20, 3);
+	close_file(world);
+	open_good(world, plain);
+	assert_int_equal(world->found.last_seq, 1060);
+	assert_int_equal(world->found.records, 1060);
+	assert_int_equal(world->found.cut_bytes, 0);
+	assert_int_equal(world->found.version, GW_JOURNAL_VERSION);
+	append(world, 7); /* closing writes them */
+	close_file(world);
+	open_good(world, !plain);
+	assert_int_equal(world->found.last_seq, 1067);
+}
+
+static void records_last_through_io_uring(void **state)
+{
+	records_last(*state, false);
+}
+
+static void records_last_through_calls(void **state)
+{
+	records_last(*state, true);
+}
+
+static void snapshots_supersede(void **state)
+{
+	struct world *world = *state;
+
+	assert_int_equal(open_as(world, false, 40000), 0);
+	append_batches(world, 3, 5);
+	assert_false(gw_journal_file_due(world->file));
+	append_batches(world, 10, 5);
+	assert_true(gw_journal_file_due(world->file));
+	snapshot(world); /* of 65 */
+	assert_false(gw_journal_file_due(world->file));
+	assert_true(is_there(world, GW_JOURNAL_SNAPSHOT, 65));
+	assert_true(is_there(world, GW_JOURNAL_SEGMENT, 1)); /* no snapshot before it */
+	assert_true(is_there(world, GW_JOURNAL_SEGMENT, 66));
+	append_batches(world, 2, 10);
+	assert_int_equal(gw_journal_file_snapshot(world->file, &world->tally.node), 0);
+	append(world, 5);  /* while the child writes */
+	close_file(world); /* it is given up, and its file removed */
+	open_good(world, false);
+	assert_int_equal(world->found.snapshot_seq, 65);
+	assert_int_equal(world->found.last_seq, 90);
+	assert_int_equal(world->tally.ballast_taken, 100000);
+	snapshot(world);                                      /* of 90 */
+	assert_false(is_there(world, GW_JOURNAL_SEGMENT, 1)); /* 65 holds it */
+	assert_true(is_there(world, GW_JOURNAL_SNAPSHOT, 65));
+	append_batches(world, 1, 10);
+	snapshot(world); /* of 100 */
+	assert_false(is_there(world, GW_JOURNAL_SNAPSHOT, 65));
+	assert_true(is_there(world, GW_JOURNAL_SNAPSHOT, 90));
+	assert_int_equal(gw_journal_file_snapshot(world->file, &world->tally.node), -EALREADY);
+	close_file(world);
+	open_good(world, true);
+	assert_int_equal(world->found.snapshot_seq, 100);
+	assert_int_equal(world->found.records, 0);
+	assert_int_equal(world->found.last_seq, 100);
+}
+
+/* A snapshot before its records last has no name yet. */
+static void a_failed_snapshot_is_tried_again_later(void **state)
+{
+	struct world *world = *state;
+	uint64_t deadline_us = gw_clock_mono_us() + DEADLINE_US;
+
+	assert_int_equal(open_as(world, true, 4096), 0);
+	append_batches(world, 5, 5);
+	assert_true(gw_journal_file_due(world->file));
+	world->tally.snapshot_error = -ENOSPC;
+	assert_int_equal(gw_journal_file_snapshot(world->file, &world->tally.node), 0);
+	while (gw_journal_file_counts(world->file)->snapshots_failed == 0 &&
+	       gw_clock_mono_us() < deadline_us)
+		turn(world);
+	append_batches(world, 5, 5);
+	assert_false(gw_journal_file_due(world->file)); /* not at once */
+	assert_int_equal(world->failed, 0);
+	world->tally.snapshot_error = 0;
+	snapshot(world);
+	close_file(world);
+	open_good(world, true);
+	assert_int_equal(world->found.snapshot_seq, 50);
+}
+
+static void a_torn_tail_is_cut(void **state)
+{
+	struct world *world = *state;
+	char path[160];
+	struct stat status;
+
+	open_good(world, false);
+	append_batches(world, 4, 3);
+	close_file(world);
+	path_of(world, GW_JOURNAL_SEGMENT, 1, path);
+	assert_int_equal(stat(path, &status), 0);
+	/* Header, four batches, and one that declares the last of them. */
+	assert_int_equal(status.st_size, 6 * GW_JOURNAL_BLOCK);
+	damage(world, GW_JOURNAL_SEGMENT, 1, 5 * GW_JOURNAL_BLOCK);
+	open_good(world, false);
+	assert_int_equal(world->found.last_seq, 12);  /* nothing that was durable */
+	assert_int_equal(world->found.cut_bytes, 65); /* zeros behind them are not counted */
+	append_batches(world, 1, 3);
+	close_file(world);
+	open_good(world, false);
+	assert_int_equal(world->found.last_seq, 15);
+	assert_int_equal(world->found.cut_bytes, 0);
+	close_file(world);
+	assert_int_equal(truncate(path, 4 * GW_JOURNAL_BLOCK + 100), 0); /* as a crash may */
+	open_good(world, false);
+	assert_int_equal(world->found.last_seq, 9);
+	assert_int_equal(world->found.cut_bytes, 100);
+}
+
+static void damage_is_refused(void **state)
+{
+	struct world *world = *state;
+	char from[160];
+	char to[160];
+
+	open_good(world, false);
+	append_batches(world, 4, 3);
+	close_file(world);
+	damage(world, GW_JOURNAL_SEGMENT, 1, 4 * GW_JOURNAL_BLOCK + 90); /* the last records */
+	refused(world, -EUCLEAN, "segment-00000000000000000001 is damaged at offset 16384");
+	damage(world, GW_JOURNAL_SEGMENT, 1, 4 * GW_JOURNAL_BLOCK + 90); /* mended */
+	damage(world, GW_JOURNAL_SEGMENT, 1, 17);
+	refused(world, -EUCLEAN, "all up to 12 was durable");
+	damage(world, GW_JOURNAL_SEGMENT, 1, 17);
+	open_good(world, false);
+	snapshot(world); /* of 12 */
+	append_batches(world, 4, 3);
+	snapshot(world); /* of 24; segment 1 goes, 13 stays for snapshot 12 */
+	append_batches(world, 4, 3);
+	close_file(world);
+	path_of(world, GW_JOURNAL_SEGMENT, 13, from);
+	path_of(world, GW_JOURNAL_SEGMENT, 14, to);
+	assert_int_equal(rename(from, to), 0); /* not needed while snapshot 24 is whole */
+	open_good(world, false);
+	close_file(world);
+	damage(world, GW_JOURNAL_SNAPSHOT, 24, GW_JOURNAL_BLOCK + 100);
+	refused(world, -EUCLEAN, "none holds record 13");
+	assert_int_equal(rename(to, from), 0);
+	open_good(world, false); /* from the older snapshot */
+	assert_int_equal(world->found.snapshot_seq, 12);
+	assert_int_equal(world->found.damaged_snapshots, 1);
+	assert_int_equal(world->found.last_seq, 36);
+	close_file(world);
+	damage(world, GW_JOURNAL_SNAPSHOT, 12, GW_JOURNAL_BLOCK + 100);
+	refused(world, -EUCLEAN, "though the snapshot was finished");
+	damage(world, GW_JOURNAL_SNAPSHOT, 12, GW_JOURNAL_BLOCK + 100);
+	path_of(world, GW_JOURNAL_SEGMENT, 25, from);
+	assert_int_equal(unlink(from), 0); /* the last is gone: its snapshot tells of no more */
+	open_good(world, false);
+	assert_int_equal(world->found.last_seq, 24);
+	close_file(world);
+	path_of(world, GW_JOURNAL_SEGMENT, 13, from);
+	assert_int_equal(unlink(from), 0);
+	refused(world, -EUCLEAN, "none holds record 13");
+}
+
+static void foreign_files_are_refused(void **state)
+{
+	struct world *world = *state;
+	struct gw_buf block;
+	const struct gw_journal_header foreign = {
+		.id = {{.bytes = "another journal"}}, .kind = GW_JOURNAL_SEGMENT, .seq = 13};
+	uint64_t sum;
+	char path[160];
+
+	open_good(world, false);
+	append_batches(world, 4, 3);
+	close_file(world);
+	gw_buf_init(&block, GW_JOURNAL_BLOCK);
+	assert_int_equal(gw_journal_header_encode(&foreign, &block), 0);
+	path_of(world, GW_JOURNAL_SEGMENT, 13, path);
+	assert_int_equal(gw_file_write(path, 0600, false, block.bytes, block.size, &world->fault),
+			 0);
+	refused(world, -EUCLEAN, "belongs to another journal");
+	/* A later version, whose header keeps its form. */
+	block.bytes[8] = GW_JOURNAL_VERSION + 1;
+	sum = XXH3_64bits(block.bytes, 56);
+	memcpy(block.bytes + 56, &sum, sizeof(sum));
+	assert_int_equal(gw_file_write(path, 0600, false, block.bytes, block.size, &world->fault),
+			 0);
+	refused(world, -EUCLEAN, "a newer one wrote it");
+	gw_buf_deinit(&block);
+}
+
+static void a_full_disk_is_waited_for(void **state)
+{
+	struct world *world = *state;
+	const char *text;
+
+	open_good(world, true);
+	append_batches(world, 2, 3);
+	write_error = ENOSPC;
+	append(world, 3);
+	while (!world->journal->stalled(world->journal, gw_clock_mono_us()))
+		turn(world);
+	text = world->journal->stalled(world->journal, gw_clock_mono_us());
+	assert_non_null(strstr(text, "is full"));
+	assert_non_null(strstr(text, world->folder));
+	append(world, 2); /* what is under way goes on */
+	assert_int_equal(world->durable, 6);
+	write_error = 0;
+	settle(world); /* within a second */
+	assert_null(world->journal->stalled(world->journal, gw_clock_mono_us()));
+	assert_int_equal(world->failed, 0);
+	close_file(world);
+	open_good(world, false);
+	assert_int_equal(world->found.last_seq, 11);
+}
+
+static void broken(struct world *world, atomic_int *which)
+{
+	uint64_t deadline_us = gw_clock_mono_us() + DEADLINE_US;
+
+	open_good(world, true);
+	append_batches(world, 2, 3);
+	*which = EIO;
+	append(world, 3);
+	while (world->failed == 0 && gw_clock_mono_us() < deadline_us)
+		turn(world);
+	assert_int_equal(world->failed, -EIO);
+	assert_non_null(strstr(world->failed_text, "start again"));
+	*which = 0; /* a disk that recovers is not believed */
+	assert_int_equal(append_one(world), -EIO);
+	turn(world);
+	assert_int_equal(world->durable, 6);
+	assert_non_null(world->journal->stalled(world->journal, gw_clock_mono_us()));
+	close_file(world);
+	open_good(world, false);
+	assert_true(world->found.last_seq >= 6);
+	world->failed = 0;
+}
+
+static void a_failed_sync_is_the_end(void **state)
+{
+	broken(*state, &sync_error);
+}
+
+static void a_failed_write_is_the_end(void **state)
+{
+	broken(*state, &write_error);
+}
+
+static void a_slow_disk_is_told(void **state)
+{
+	struct world *world = *state;
+	static const uint8_t large[GW_JOURNAL_RECORD_BYTES_MAX];
+	uint64_t now_us;
+	uint64_t seq = 3;
+	int error;
+
+	open_good(world, true);
+	append(world, 3);
+	now_us = gw_clock_mono_us();
+	assert_null(world->journal->stalled(world->journal, now_us));
+	assert_non_null(strstr(
+		world->journal->stalled(world->journal, now_us + 2 * GW_JOURNAL_SLOW_US), "slow"));
+	settle(world);
+	assert_null(world->journal->stalled(world->journal, now_us + 2 * GW_JOURNAL_SLOW_US));
+	while ((error = world->journal->append(world->journal, seq + 1, large, sizeof(large))) == 0)
+		seq++;
+	assert_int_equal(error, -ENOBUFS);
+	assert_int_equal(seq - 3, GW_JOURNAL_QUEUE_BYTES_MAX / (sizeof(large) + 4));
+	assert_non_null(strstr(world->journal->stalled(world->journal, now_us), "MiB"));
+	world->appended = seq;
+	settle(world);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(records_last_through_io_uring, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(records_last_through_calls, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(snapshots_supersede, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_failed_snapshot_is_tried_again_later, set_up,
+						tear_down),
+		cmocka_unit_test_setup_teardown(a_torn_tail_is_cut, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(damage_is_refused, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(foreign_files_are_refused, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_full_disk_is_waited_for, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_failed_sync_is_the_end, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_failed_write_is_the_end, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_slow_disk_is_told, set_up, tear_down),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

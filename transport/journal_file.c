@@ -1,0 +1,648 @@
+/*
+ * Writing a folder. Two buffers: one is in flight, the other takes what is appended meanwhile; when
+ * the first lasts, they change places. At most one batch is in flight, so what a crash tears is always
+ * the last. A new segment begins with the batch that follows a snapshot's fork.
+ *
+ * The last batch has nothing behind it that declares it durable, so damage to it would pass for a torn
+ * tail; once the journal is idle, and when it is closed, a batch without records says it.
+ */
+#include "transport/journal_file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "proto/base/check.h"
+#include "transport/clock.h"
+#include "transport/file.h"
+#include "transport/journal_folder.h"
+#include "transport/journal_io.h"
+#include "transport/journal_snapshot.h"
+#include "transport/log.h"
+#include "transport/reactor.h"
+
+#define SNAPSHOT_BYTES (64ull << 20)
+#define SPACE_BYTES_MIN (256ull << 10) /* taken in advance */
+#define SPACE_BYTES_MAX (16ull << 20)
+#define BUF_KEEP_BYTES (4u << 20) /* a larger buffer is given back once it is empty */
+#define FULL_RETRY_US GW_US_PER_S
+#define IDLE_US GW_US_PER_S
+#define TEXT_BYTES 1400u /* a path and a sentence */
+
+struct gw_journal_file {
+	struct gw_journal journal; /* first */
+	struct gw_journal_file_options options;
+	char directory[GW_PATH_BYTES];
+	int folder_fd;
+	int fd; /* of the segment */
+	struct gw_journal_io *io;
+	struct gw_journal_encoder encoder; /* of the batch that is filled */
+	struct gw_buf filling;
+	struct gw_buf flying;
+	uint64_t filling_since_us; /* its first record was appended; 0: it has none */
+	uint64_t flying_since_us;
+	uint64_t flying_offset;
+	uint64_t flying_seq;   /* last record in it */
+	uint64_t declared_seq; /* as durable, by the last batch */
+	uint64_t space;        /* size of the segment, with what was taken in advance */
+	uint64_t log_bytes;    /* since the last snapshot began */
+	struct gw_deferred flush;
+	struct gw_timer timer; /* the next try on a full disk, or idleness */
+	bool busy;             /* the flying batch is in flight, or waits for a full disk */
+	bool full;             /* it waits */
+	bool rotate;           /* the next batch begins a segment */
+	bool sync_folder;      /* the next batch makes names last too */
+	bool syncing_folder;   /* the one in flight does */
+	bool declare;          /* a batch is wanted even without records */
+	bool failed;
+	bool closing;
+	struct gw_journal_snapshot *snapshot; /* under way; NULL: none */
+	bool renamed;                         /* it has its name, which does not last yet */
+	uint64_t snapshot_seq;                /* of the newest that lasts; 0: none */
+	uint64_t snapshot_size;
+	uint64_t snapshot_retry_us;
+	struct gw_journal_file_counts counts;
+	char full_text[TEXT_BYTES];
+	char slow_text[TEXT_BYTES];
+	char queue_text[TEXT_BYTES];
+};
+
+static void fail(struct gw_journal_file *file, int error, const char *what)
+{
+	char text[TEXT_BYTES];
+
+	file->failed = true;
+	(void)snprintf(text, sizeof(text),
+		       "%s in the journal folder %s failed: %s. What lasts is not known any more; "
+		       "look after the disk, then start again: the journal is read anew from it",
+		       what, file->directory, strerror(-error));
+	if (!file->closing)
+		file->options.failed(file->options.context, error, text);
+	else
+		gw_log("journal-failed", "text=\"%s\"", text);
+}
+
+/* -- segments -- */
+
+static int path_of(const struct gw_journal_file *file, enum gw_journal_kind kind, uint64_t seq,
+		   char ret_path[GW_PATH_BYTES])
+{
+	char name[GW_JOURNAL_NAME_BYTES];
+
+	gw_journal_name(kind, seq, name);
+	return gw_file_path(ret_path, GW_PATH_BYTES, file->directory, name);
+}
+
+/* Makes the segment of the batch that is filled, with its header; neither is synced yet. */
+static int segment_begin(struct gw_journal_file *file)
+{
+	struct gw_journal_encoder *encoder = &file->encoder;
+	struct gw_buf block;
+	char path[GW_PATH_BYTES];
+	ssize_t put;
+	int error;
+	int fd;
+
+	if (file->fd >= 0 && encoder->header.seq == encoder->next - encoder->count)
+		return 0; /* the one at hand has no record yet */
+	encoder->header.seq = encoder->next - encoder->count;
+	error = path_of(file, GW_JOURNAL_SEGMENT, encoder->header.seq, path);
+	if (error < 0)
+		return error;
+	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0)
+		return -errno;
+	gw_buf_init(&block, GW_JOURNAL_BLOCK);
+	error = gw_journal_header_encode(&encoder->header, &block);
+	/* One may be there, whose header was being written when the process was killed. */
+	if (error == 0 && ftruncate(fd, 0) < 0)
+		error = -errno;
+	if (error == 0) {
+		put = pwrite(fd, block.bytes, block.size, 0);
+		if (put != (ssize_t)block.size)
+			error = put < 0 ? -errno : -ENOSPC; /* no room for all of it */
+	}
+	gw_buf_deinit(&block);
+	if (error < 0) {
+		(void)close(fd); /* the next try opens it again */
+		return error;
+	}
+	if (file->fd >= 0) {
+		(void)!ftruncate(file->fd, (off_t)encoder->offset); /* the space only */
+		(void)close(file->fd);                              /* all of it was synced */
+	}
+	file->fd = fd;
+	file->space = GW_JOURNAL_BLOCK;
+	encoder->offset = GW_JOURNAL_BLOCK;
+	return 0;
+}
+
+/* Takes space for the next batches, so that a sync need not write a new size each time. Where that
+ * is not possible, the write itself takes it, or says why not. */
+static void space_take(struct gw_journal_file *file, uint64_t end)
+{
+	uint64_t more = file->space;
+
+	if (end <= file->space)
+		return;
+	if (more < SPACE_BYTES_MIN)
+		more = SPACE_BYTES_MIN;
+	if (more > SPACE_BYTES_MAX)
+		more = SPACE_BYTES_MAX;
+	if (fallocate(file->fd, 0, (off_t)file->space, (off_t)(end - file->space + more)) == 0)
+		file->space = end + more;
+	else
+		file->space = end;
+}
+
+/* -- batches -- */
+
+static void flying_write(struct gw_journal_file *file)
+{
+	const struct gw_journal_write write = {.fd = file->fd,
+					       .folder_fd =
+						       file->syncing_folder ? file->folder_fd : -1,
+					       .offset = file->flying_offset,
+					       .bytes = file->flying.bytes,
+					       .size = file->flying.size};
+	int error = gw_journal_io_write(file->io, &write);
+
+	if (error < 0)
+		fail(file, error, "a write");
+}
+
+static bool disk_is_full(int error)
+{
+	return error == -ENOSPC || error == -EDQUOT;
+}
+
+static void wait_for_space(struct gw_journal_file *file, int error)
+{
+	if (!file->full)
+		gw_log("journal-full", "folder=%s error=\"%s\"", file->directory, strerror(-error));
+	file->full = true;
+	(void)snprintf(
+		file->full_text, sizeof(file->full_text),
+		"the disk of the journal folder %s is full (%s): make room there; it is tried "
+		"again each second",
+		file->directory, strerror(-error));
+	gw_reactor_timer_set(file->options.reactor, &file->timer,
+			     gw_clock_mono_us() + FULL_RETRY_US);
+}
+
+/* Sends what is filled on its way, unless a batch is. */
+static void flush(void *context)
+{
+	struct gw_journal_file *file = context;
+	struct gw_journal_encoder *encoder = &file->encoder;
+	struct gw_buf empty = file->flying;
+	bool wanted = encoder->count > 0 || file->rotate || file->sync_folder || file->declare;
+	int error = 0;
+
+	if (file->busy || file->failed || !wanted)
+		return;
+	if (file->rotate)
+		error = segment_begin(file);
+	if (disk_is_full(error)) {
+		wait_for_space(file, error);
+		return;
+	}
+	if (error == 0) {
+		file->sync_folder |= file->rotate;
+		file->rotate = false;
+		file->flying_offset = encoder->offset;
+		file->declared_seq = file->counts.durable_seq;
+		error = gw_journal_encode_seal(encoder, &file->filling, file->declared_seq);
+	}
+	if (error < 0) {
+		fail(file, error, "a write");
+		return;
+	}
+	space_take(file, encoder->offset);
+	file->log_bytes += file->filling.size;
+	file->flying = file->filling;
+	file->flying_since_us = file->filling_since_us;
+	file->flying_seq = encoder->next - 1;
+	file->filling = empty;
+	file->filling_since_us = 0;
+	file->syncing_folder = file->sync_folder;
+	file->sync_folder = false;
+	file->declare = false;
+	file->busy = true;
+	flying_write(file);
+}
+
+static void superseded_delete(struct gw_journal_file *file, uint64_t seq);
+
+/* The snapshot's name lasts now. */
+static void snapshot_end(struct gw_journal_file *file)
+{
+	uint64_t superseded = file->snapshot_seq;
+
+	file->snapshot_seq = gw_journal_snapshot_seq(file->snapshot);
+	file->snapshot_size = gw_journal_snapshot_size(file->snapshot);
+	file->snapshot = gw_journal_snapshot_free(file->snapshot);
+	file->renamed = false;
+	file->counts.snapshots++;
+	gw_log("journal-snapshot", "folder=%s seq=%" PRIu64 " bytes=%" PRIu64, file->directory,
+	       file->snapshot_seq, file->snapshot_size);
+	superseded_delete(file, superseded);
+}
+
+static void snapshot_failed(struct gw_journal_file *file, int error)
+{
+	gw_log("journal-snapshot-failed", "folder=%s seq=%" PRIu64 " error=\"%s\"", file->directory,
+	       gw_journal_snapshot_seq(file->snapshot), strerror(-error));
+	file->snapshot = gw_journal_snapshot_free(file->snapshot);
+	file->snapshot_retry_us = gw_clock_mono_us() + 60 * GW_US_PER_S;
+	file->counts.snapshots_failed++;
+}
+
+/* Gives the snapshot its name once it is whole, and all of its records and the segment behind them
+ * last: its name declares them durable. */
+static void snapshot_advance(struct gw_journal_file *file)
+{
+	char path[GW_PATH_BYTES];
+	uint64_t seq;
+	int error;
+
+	if (!file->snapshot || file->renamed || !gw_journal_snapshot_whole(file->snapshot))
+		return;
+	seq = gw_journal_snapshot_seq(file->snapshot);
+	if (file->rotate || file->sync_folder || file->syncing_folder ||
+	    file->counts.durable_seq < seq)
+		return;
+	error = path_of(file, GW_JOURNAL_SNAPSHOT, seq, path);
+	if (error == 0)
+		error = gw_journal_snapshot_name(file->snapshot, path);
+	if (error < 0) {
+		snapshot_failed(file, error);
+		return;
+	}
+	file->renamed = true;
+	file->sync_folder = true;
+	gw_reactor_defer(file->options.reactor, &file->flush);
+}
+
+static void snapshot_done(void *context, int error)
+{
+	struct gw_journal_file *file = context;
+
+	if (error < 0)
+		snapshot_failed(file, error);
+	else
+		snapshot_advance(file);
+}
+
+static void buf_empty(struct gw_buf *buf)
+{
+	if (buf->capacity > BUF_KEEP_BYTES)
+		gw_buf_deinit(buf);
+	buf->size = 0;
+}
+
+static void written(void *context, const struct gw_journal_written *written)
+{
+	struct gw_journal_file *file = context;
+	bool named = file->syncing_folder && file->renamed;
+	bool advanced = file->flying_seq > file->counts.durable_seq;
+
+	if (written->sync_error < 0) {
+		fail(file, written->sync_error, "a sync");
+		return;
+	}
+	if (disk_is_full(written->write_error)) {
+		wait_for_space(file, written->write_error);
+		return;
+	}
+	if (written->write_error < 0) {
+		fail(file, written->write_error, "a write");
+		return;
+	}
+	file->counts.batches++;
+	file->counts.bytes += file->flying.size;
+	file->counts.durable_seq = file->flying_seq;
+	file->busy = false;
+	file->full = false;
+	file->syncing_folder = false;
+	file->flying_since_us = 0;
+	buf_empty(&file->flying);
+	if (named)
+		snapshot_end(file);
+	gw_reactor_timer_set(file->options.reactor, &file->timer, gw_clock_mono_us() + IDLE_US);
+	if (!file->closing && advanced)
+		file->options.durable(file->options.context, file->flying_seq);
+	snapshot_advance(file);
+	flush(file);
+}
+
+static void timer_fired(void *context)
+{
+	struct gw_journal_file *file = context;
+
+	if (file->failed)
+		return;
+	if (file->busy && file->full)
+		flying_write(file);
+	else if (file->declared_seq < file->counts.durable_seq)
+		file->declare = true;
+	flush(file);
+}
+
+/* -- the journal's interface -- */
+
+static int append(struct gw_journal *journal, uint64_t seq, const uint8_t *bytes, size_t size)
+{
+	struct gw_journal_file *file = (struct gw_journal_file *)journal;
+	int error;
+
+	CHECK(seq == file->encoder.next);
+	if (file->failed)
+		return -EIO;
+	error = gw_journal_encode_record(&file->encoder, &file->filling, bytes, size);
+	if (error < 0)
+		return error;
+	if (file->filling_since_us == 0)
+		file->filling_since_us = gw_clock_mono_us();
+	if (!file->busy)
+		gw_reactor_defer(file->options.reactor, &file->flush);
+	return 0;
+}
+
+static const char *stalled(const struct gw_journal *journal, uint64_t mono_us)
+{
+	const struct gw_journal_file *file = (const struct gw_journal_file *)journal;
+	uint64_t since_us =
+		file->flying_since_us != 0 ? file->flying_since_us : file->filling_since_us;
+
+	if (file->failed)
+		return "the journal failed, and the process is about to stop";
+	if (file->full)
+		return file->full_text;
+	if (file->filling.size > GW_JOURNAL_QUEUE_BYTES_MAX / 2)
+		return file->queue_text;
+	if (since_us != 0 && mono_us > since_us && mono_us - since_us > GW_JOURNAL_SLOW_US)
+		return file->slow_text;
+	return NULL;
+}
+
+struct gw_journal *gw_journal_file_journal(struct gw_journal_file *file)
+{
+	return &file->journal;
+}
+
+const struct gw_journal_file_counts *gw_journal_file_counts(const struct gw_journal_file *file)
+{
+	return &file->counts;
+}
+
+/* -- snapshots -- */
+
+bool gw_journal_file_due(const struct gw_journal_file *file)
+{
+	uint64_t wanted = file->options.snapshot_bytes;
+
+	if (wanted < file->snapshot_size)
+		wanted = file->snapshot_size;
+	return !file->snapshot && !file->failed && file->log_bytes >= wanted &&
+	       gw_clock_mono_us() >= file->snapshot_retry_us;
+}
+
+int gw_journal_file_snapshot(struct gw_journal_file *file, const struct gw_node *node)
+{
+	const struct gw_journal_header header = {.id = file->encoder.header.id,
+						 .kind = GW_JOURNAL_SNAPSHOT,
+						 .seq = gw_node_seq(node)};
+	int error;
+
+	CHECK(header.seq < file->encoder.next);
+	if (file->snapshot || header.seq == file->snapshot_seq)
+		return -EALREADY;
+	error = gw_journal_snapshot_new(file->options.reactor, file->directory, &header, node,
+					snapshot_done, file, &file->snapshot);
+	if (error < 0)
+		return error;
+	file->log_bytes = 0;
+	file->rotate = true;
+	gw_reactor_defer(file->options.reactor, &file->flush);
+	return 0;
+}
+
+/* Deletes what a folder without it would say just as well: snapshots before `seq`, which is one that
+ * lasts, and segments whose records it holds. Nothing depends on it, so what fails stays for the next
+ * time. */
+static void superseded_delete(struct gw_journal_file *file, uint64_t seq)
+{
+	struct gw_journal_files files;
+	char path[GW_PATH_BYTES];
+
+	if (seq == 0)
+		return;
+	if (gw_journal_files_list(file->directory, GW_JOURNAL_SEGMENT, &files) == 0) {
+		for (size_t i = 0; i + 1 < files.count && files.seqs[i + 1] <= seq + 1; i++) {
+			if (path_of(file, GW_JOURNAL_SEGMENT, files.seqs[i], path) == 0)
+				(void)unlink(path);
+		}
+		gw_journal_files_deinit(&files);
+	}
+	if (gw_journal_files_list(file->directory, GW_JOURNAL_SNAPSHOT, &files) == 0) {
+		for (size_t i = 0; i < files.count && files.seqs[i] < seq; i++) {
+			if (path_of(file, GW_JOURNAL_SNAPSHOT, files.seqs[i], path) == 0)
+				(void)unlink(path);
+		}
+		gw_journal_files_deinit(&files);
+	}
+}
+
+/* -- open and close -- */
+
+static int take(void *context, bool snapshot, uint64_t seq, const uint8_t *bytes, size_t size)
+{
+	struct gw_node *node = context;
+
+	return snapshot ? gw_node_restore(node, bytes, size)
+			: gw_node_apply(node, seq, bytes, size);
+}
+
+/* The folder itself, and its name, on disk. */
+static int folder_open(struct gw_journal_file *file)
+{
+	char parent[GW_PATH_BYTES + 3];
+	bool made = mkdir(file->directory, 0700) == 0;
+	int error = 0;
+	int fd;
+
+	if (!made && errno != EEXIST)
+		return -errno;
+	file->folder_fd = open(file->directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (file->folder_fd < 0 || fsync(file->folder_fd) < 0)
+		return -errno;
+	if (!made)
+		return 0;
+	(void)snprintf(parent, sizeof(parent), "%s/..", file->directory);
+	fd = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0 || fsync(fd) < 0)
+		error = -errno;
+	if (fd >= 0)
+		(void)close(fd); /* only synced */
+	return error;
+}
+
+/* The first segment of a new journal. */
+static int begin_new(struct gw_journal_file *file)
+{
+	struct gw_journal_header header = {.kind = GW_JOURNAL_SEGMENT, .seq = 1};
+	int error;
+
+	if (getrandom(header.id.id.bytes, GW_ID_BYTES, 0) != (ssize_t)GW_ID_BYTES)
+		return -EIO;
+	gw_journal_encoder_init(&file->encoder, &header, GW_JOURNAL_BLOCK, 1);
+	error = segment_begin(file);
+	if (error == 0 && (fdatasync(file->fd) < 0 || fsync(file->folder_fd) < 0))
+		error = -errno;
+	return error;
+}
+
+/* Cuts a torn tail off the last segment, on disk, before anything is written there. */
+static int go_on(struct gw_journal_file *file, const struct gw_journal_tail *tail,
+		 const struct gw_journal_found *found)
+{
+	const struct gw_journal_header header = {
+		.id = tail->id, .kind = GW_JOURNAL_SEGMENT, .seq = tail->segment_seq};
+	char path[GW_PATH_BYTES];
+	int error = path_of(file, GW_JOURNAL_SEGMENT, tail->segment_seq, path);
+
+	file->counts.durable_seq = found->last_seq;
+	file->declared_seq = tail->durable_seq;
+	file->snapshot_seq = found->snapshot_seq;
+	file->log_bytes = tail->log_bytes;
+	file->space = tail->end;
+	gw_journal_encoder_init(&file->encoder, &header,
+				tail->end > 0 ? tail->end : GW_JOURNAL_BLOCK, found->last_seq + 1);
+	if (error == 0 && tail->end == 0)
+		error = segment_begin(file);
+	else if (error == 0) {
+		file->fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+		if (file->fd < 0 || ftruncate(file->fd, (off_t)tail->end) < 0)
+			error = -errno;
+	}
+	if (error == 0 && fdatasync(file->fd) < 0)
+		error = -errno;
+	return error;
+}
+
+static struct gw_journal_file *file_new(const struct gw_journal_file_options *options)
+{
+	struct gw_journal_file *file = calloc(1, sizeof(*file));
+
+	if (!file)
+		return NULL;
+	file->journal = (struct gw_journal){.append = append, .stalled = stalled};
+	file->options = *options;
+	if (file->options.snapshot_bytes == 0)
+		file->options.snapshot_bytes = SNAPSHOT_BYTES;
+	file->fd = -1;
+	file->folder_fd = -1;
+	file->flush = (struct gw_deferred){.call = flush, .context = file};
+	file->timer = (struct gw_timer){.fired = timer_fired, .context = file};
+	gw_buf_init(&file->filling, GW_JOURNAL_BUF_BYTES_MAX);
+	gw_buf_init(&file->flying, GW_JOURNAL_BUF_BYTES_MAX);
+	(void)snprintf(file->directory, sizeof(file->directory), "%s", options->directory);
+	(void)snprintf(
+		file->slow_text, sizeof(file->slow_text),
+		"the disk of the journal folder %s is slow: records wait for more than %llu s",
+		file->directory, GW_JOURNAL_SLOW_US / GW_US_PER_S);
+	(void)snprintf(
+		file->queue_text, sizeof(file->queue_text),
+		"the disk of the journal folder %s is slow: more than %u MiB of records wait",
+		file->directory, GW_JOURNAL_QUEUE_BYTES_MAX >> 21);
+	return file;
+}
+
+int gw_journal_file_open(const struct gw_journal_file_options *options, struct gw_node *node,
+			 struct gw_journal_file **ret_file, struct gw_journal_found *ret_found,
+			 struct gw_fault *fault)
+{
+	struct gw_journal_file *file;
+	struct gw_journal_found found;
+	struct gw_journal_tail tail;
+	int error;
+
+	if (strlen(options->directory) >= GW_PATH_BYTES - GW_JOURNAL_NAME_BYTES) {
+		gw_fault_set(fault, "%s is too long a path", options->directory);
+		return -ENAMETOOLONG;
+	}
+	file = file_new(options);
+	if (!file)
+		return -ENOMEM;
+	error = folder_open(file);
+	if (error == 0) {
+		error = gw_journal_folder_read(file->directory, true, take, node, &found, &tail,
+					       fault);
+		if (error < 0) {
+			gw_journal_file_close(file);
+			return error;
+		}
+		if (found.damaged_snapshots > 0)
+			gw_log("journal-snapshot-damaged", "folder=%s count=%" PRIu32,
+			       file->directory, found.damaged_snapshots);
+		error = gw_journal_snapshot_sweep(file->directory);
+	}
+	if (error == 0)
+		error = tail.empty ? begin_new(file) : go_on(file, &tail, &found);
+	if (error == 0)
+		error = gw_journal_io_new(options->reactor, options->plain, written, file,
+					  &file->io);
+	if (error < 0) {
+		gw_fault_set(fault, "cannot open the journal folder %s: %s", file->directory,
+			     strerror(-error));
+		gw_journal_file_close(file);
+		return error;
+	}
+	found.plain = gw_journal_io_plain(file->io);
+	*ret_found = found;
+	*ret_file = file;
+	return 0;
+}
+
+/* Writes what was appended, and then what declares it durable. A full disk is not waited for: a user
+ * or peer was told of nothing that is lost so. */
+static void drain(struct gw_journal_file *file)
+{
+	file->closing = true;
+	gw_journal_io_wait(file->io);
+	while (!file->failed && !file->full &&
+	       (file->encoder.count > 0 || file->declared_seq < file->counts.durable_seq)) {
+		file->declare = true;
+		flush(file);
+		gw_journal_io_wait(file->io);
+	}
+	if (!file->failed && !file->full)
+		(void)!ftruncate(file->fd, (off_t)file->encoder.offset); /* the space only */
+}
+
+struct gw_journal_file *gw_journal_file_close(struct gw_journal_file *file)
+{
+	if (!file)
+		return NULL;
+	if (file->io)
+		drain(file);
+	gw_journal_snapshot_free(file->snapshot);
+	gw_reactor_undefer(file->options.reactor, &file->flush);
+	gw_reactor_timer_cancel(file->options.reactor, &file->timer);
+	gw_journal_io_free(file->io);
+	if (file->fd >= 0)
+		(void)close(file->fd); /* all of it was synced */
+	if (file->folder_fd >= 0)
+		(void)close(file->folder_fd);
+	gw_buf_deinit(&file->filling);
+	gw_buf_deinit(&file->flying);
+	free(file);
+	return NULL;
+}
