@@ -26,7 +26,7 @@ void gw_table_deinit(struct gw_table *table)
 }
 
 /* Multiply-and-fold over 8-byte words, keyed; every word is mixed with the key before it. */
-static uint64_t hash_bytes(const struct gw_table *table, const uint8_t *key)
+static uint32_t hash_bytes(const struct gw_table *table, const uint8_t *key)
 {
 	uint64_t hash = table->hash_key ^ 0x9e3779b97f4a7c15ull;
 	uint32_t left = table->key_bytes;
@@ -42,36 +42,54 @@ static uint64_t hash_bytes(const struct gw_table *table, const uint8_t *key)
 		key += size;
 		left -= size;
 	}
-	return hash ^ hash >> 32;
+	return (uint32_t)(hash ^ hash >> 32);
 }
 
 /* The index slot that holds `key`, or the free slot where it would go. */
-static uint32_t find_slot(const struct gw_table *table, const void *key)
+static struct gw_table_slot *find_slot(const struct gw_table *table, const void *key, uint32_t hash)
 {
 	uint32_t mask = table->index_size - 1;
-	uint32_t slot = (uint32_t)hash_bytes(table, key) & mask;
+	uint32_t at = hash & mask;
 
-	while (table->index[slot] != 0 &&
-	       memcmp(table->entries[table->index[slot] - 1], key, table->key_bytes) != 0)
-		slot = (slot + 1) & mask;
-	return slot;
+	for (;; at = (at + 1) & mask) {
+		struct gw_table_slot *slot = &table->index[at];
+
+		if (slot->position == 0 ||
+		    (slot->hash == hash &&
+		     memcmp(table->entries[slot->position - 1], key, table->key_bytes) == 0))
+			return slot;
+	}
 }
 
 void *gw_table_find(const struct gw_table *table, const void *key)
 {
-	uint32_t slot;
+	const struct gw_table_slot *slot;
 
 	if (table->count == 0)
 		return NULL;
-	slot = find_slot(table, key);
-	return table->index[slot] ? table->entries[table->index[slot] - 1] : NULL;
+	slot = find_slot(table, key, hash_bytes(table, key));
+	return slot->position ? table->entries[slot->position - 1] : NULL;
+}
+
+/* Moves every slot to where it goes in a larger index; all keys differ. */
+static void rehash(const struct gw_table *table, struct gw_table_slot *index, uint32_t index_size)
+{
+	for (uint32_t i = 0; i < table->index_size; i++) {
+		uint32_t at = table->index[i].hash & (index_size - 1);
+
+		if (table->index[i].position == 0)
+			continue;
+		while (index[at].position != 0)
+			at = (at + 1) & (index_size - 1);
+		index[at] = table->index[i];
+	}
 }
 
 static int grow(struct gw_table *table)
 {
 	uint32_t capacity = table->capacity ? table->capacity * 2 : 8;
 	void **entries = realloc(table->entries, capacity * sizeof(*entries));
-	uint32_t *index;
+	struct gw_table_slot *index;
 
 	if (!entries)
 		return -ENOMEM;
@@ -79,20 +97,20 @@ static int grow(struct gw_table *table)
 	index = calloc(2 * (size_t)capacity, sizeof(*index));
 	if (!index)
 		return -ENOMEM;
+	rehash(table, index, 2 * capacity);
 	free(table->index);
 	table->index = index;
 	table->index_size = 2 * capacity;
 	table->capacity = capacity;
-	for (uint32_t i = 0; i < table->count; i++)
-		index[find_slot(table, entries[i])] = i + 1;
 	return 0;
 }
 
 int gw_table_add(struct gw_table *table, void *entry)
 {
-	uint32_t slot;
+	uint32_t hash = hash_bytes(table, entry);
+	struct gw_table_slot *slot;
 
-	if (gw_table_find(table, entry))
+	if (table->count > 0 && find_slot(table, entry, hash)->position != 0)
 		return -EEXIST;
 	if (table->count >= table->limit)
 		return -ENOBUFS;
@@ -102,49 +120,48 @@ int gw_table_add(struct gw_table *table, void *entry)
 		if (error < 0)
 			return error;
 	}
-	slot = find_slot(table, entry);
+	slot = find_slot(table, entry, hash);
 	table->entries[table->count++] = entry;
-	table->index[slot] = table->count;
+	*slot = (struct gw_table_slot){.position = table->count, .hash = hash};
 	return 0;
 }
 
-/* Closes the hole at `slot`: moves back each later entry of the run that may stand there. */
-static void close_hole(struct gw_table *table, uint32_t slot)
+/* Closes the hole at `at`: moves back each later entry of the run that may stand there. */
+static void close_hole(struct gw_table *table, uint32_t at)
 {
 	uint32_t mask = table->index_size - 1;
-	uint32_t next = (slot + 1) & mask;
+	uint32_t next = (at + 1) & mask;
 
-	while (table->index[next] != 0) {
-		uint32_t home =
-			(uint32_t)hash_bytes(table, table->entries[table->index[next] - 1]) & mask;
+	while (table->index[next].position != 0) {
+		uint32_t home = table->index[next].hash & mask;
 
-		if (((next - home) & mask) >= ((next - slot) & mask)) {
-			table->index[slot] = table->index[next];
-			slot = next;
+		if (((next - home) & mask) >= ((next - at) & mask)) {
+			table->index[at] = table->index[next];
+			at = next;
 		}
 		next = (next + 1) & mask;
 	}
-	table->index[slot] = 0;
+	table->index[at].position = 0;
 }
 
 void *gw_table_remove(struct gw_table *table, const void *key)
 {
-	uint32_t slot;
+	const struct gw_table_slot *slot;
 	uint32_t position;
 	void *entry;
 
 	if (table->count == 0)
 		return NULL;
-	slot = find_slot(table, key);
-	if (table->index[slot] == 0)
+	slot = find_slot(table, key, hash_bytes(table, key));
+	if (slot->position == 0)
 		return NULL;
-	position = table->index[slot] - 1;
+	position = slot->position - 1;
 	entry = table->entries[position];
-	close_hole(table, slot);
+	close_hole(table, (uint32_t)(slot - table->index));
 	if (position != table->count - 1) {
 		void *last = table->entries[table->count - 1];
 
-		table->index[find_slot(table, last)] = position + 1;
+		find_slot(table, last, hash_bytes(table, last))->position = position + 1;
 		table->entries[position] = last;
 	}
 	table->count--;

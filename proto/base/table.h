@@ -12,13 +12,18 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct gw_table_slot {
+	uint32_t position; /* 1 + position in entries; 0: free */
+	uint32_t hash;     /* of the key there: entries of other keys are rarely looked at */
+};
+
 struct gw_table {
 	void **entries; /* [count] dense; removal moves the last entry into the hole */
 	uint32_t count;
-	uint32_t limit;      /* count never exceeds this */
-	uint32_t *index;     /* [index_size] 1 + position in entries; 0: free */
-	uint32_t index_size; /* a power of two, or 0 */
-	uint32_t capacity;   /* of entries */
+	uint32_t limit;              /* count never exceeds this */
+	struct gw_table_slot *index; /* [index_size] */
+	uint32_t index_size;         /* a power of two, or 0 */
+	uint32_t capacity;           /* of entries */
 	uint32_t key_bytes;
 	uint64_t hash_key; /* mixed into the hash: peers cannot aim at one chain */
 };

@@ -296,19 +296,19 @@ const char *admit_check(struct scheduler *s, const Godwit__JobSpec *spec)
 static const char *check_room(struct scheduler *s, const struct gw_peer *user,
 			      const Godwit__JobSpec *spec)
 {
-	const struct user *known = user_find(s, user->node);
+	const struct user *known = gw_table_find(&s->users, &user->node);
+	uint32_t waiting = known ? known->waiting : 0;
 	uint32_t jobs = s->jobs.count - s->ended_count;
 	uint32_t tasks = s->task_total - s->task_total_ended;
 
-	if (!known)
-		return "the scheduler knows as many users as it can; an operator must restart it";
-	if (known->waiting + spec->task_count > s->config.waiting_tasks_per_user_max)
+	if (!known && s->users.count >= USERS_MAX)
+		return "the scheduler keeps jobs of as many users as it can; try again later";
+	if (waiting + spec->task_count > s->config.waiting_tasks_per_user_max)
 		return out_text(s,
 				"%u tasks of yours wait already, and with these %u they would be "
 				"more than the %u allowed; wait until some have started, or "
 				"cancel some",
-				known->waiting, spec->task_count,
-				s->config.waiting_tasks_per_user_max);
+				waiting, spec->task_count, s->config.waiting_tasks_per_user_max);
 	if (jobs >= s->config.jobs_max || tasks + spec->task_count > GW_TASKS_MAX)
 		return out_text(s,
 				"the scheduler holds %u jobs with %u tasks that have not ended, "

@@ -112,7 +112,7 @@ static int apply_placed(struct scheduler *s, const Godwit__TaskPlaced *record, i
 		task->port_count = (uint16_t)placed->port_count;
 		task->rtt_us = placed->rtt_us;
 		task->sent = true;
-		task_set_state(s, task, TASK_PLACED);
+		task_set_state(task, TASK_PLACED);
 	}
 	if (job_note_prediction(job, record->prediction) != 0)
 		return -ENOMEM;
@@ -121,33 +121,33 @@ static int apply_placed(struct scheduler *s, const Godwit__TaskPlaced *record, i
 }
 
 /* The rest of a gang that has no tries left. */
-static void cancel_waiting(struct scheduler *s, struct job *job)
+static void cancel_waiting(struct job *job)
 {
 	while (job->waiting)
-		task_set_state(s, job->waiting, TASK_CANCELLED);
+		task_set_state(job->waiting, TASK_CANCELLED);
 }
 
-static void gang_failed(struct scheduler *s, struct task *task, bool counts)
+static void gang_failed(struct task *task, bool counts)
 {
 	struct job *job = task->job;
 
 	if (job->restarting) {
-		task_set_state(s, task, TASK_WAITING); /* killed for the restart, or too late */
+		task_set_state(task, TASK_WAITING); /* killed for the restart, or too late */
 		return;
 	}
 	if (counts)
 		job->failures++;
 	if (job->failures < job->attempts_max && task->losses < TASK_LOSSES_MAX) {
 		job->restarting = true;
-		task_set_state(s, task, TASK_WAITING);
+		task_set_state(task, TASK_WAITING);
 		return;
 	}
 	job->doomed = true;
-	task_set_state(s, task, TASK_FAILED);
-	cancel_waiting(s, job);
+	task_set_state(task, TASK_FAILED);
+	cancel_waiting(job);
 }
 
-static void attempt_failed(struct scheduler *s, struct task *task, bool lost)
+static void attempt_failed(struct task *task, bool lost)
 {
 	struct job *job = task->job;
 
@@ -156,14 +156,14 @@ static void attempt_failed(struct scheduler *s, struct task *task, bool lost)
 	else
 		task->failures++;
 	if (job->cancelled || job->doomed) {
-		task_set_state(s, task, TASK_CANCELLED);
+		task_set_state(task, TASK_CANCELLED);
 	} else if (job->gang) {
-		gang_failed(s, task, !lost);
+		gang_failed(task, !lost);
 	} else if (task->failures < job->attempts_max && task->losses < TASK_LOSSES_MAX) {
 		if (task->state != TASK_WAITING)
-			task_set_state(s, task, TASK_WAITING);
+			task_set_state(task, TASK_WAITING);
 	} else {
-		task_set_state(s, task, TASK_FAILED);
+		task_set_state(task, TASK_FAILED);
 	}
 }
 
@@ -198,7 +198,7 @@ static int apply_changed(struct scheduler *s, const Godwit__TaskChanged *changed
 		if (task->state != TASK_PLACED)
 			return -EPROTO;
 		task->started_wall_us = wall_us;
-		task_set_state(s, task, TASK_RUNNING);
+		task_set_state(task, TASK_RUNNING);
 		break;
 	case GODWIT__TASK_CHANGE__TASK_ENDED:
 		if (!task_held(task) && task->state != TASK_WAITING)
@@ -206,15 +206,15 @@ static int apply_changed(struct scheduler *s, const Godwit__TaskChanged *changed
 		result = note_end(task, changed);
 		if (changed->exit_code == 0 && changed->signal == 0 &&
 		    (!task->error || changed->remark))
-			task_set_state(s, task, TASK_SUCCEEDED);
+			task_set_state(task, TASK_SUCCEEDED);
 		else
-			attempt_failed(s, task, false);
+			attempt_failed(task, false);
 		break;
 	case GODWIT__TASK_CHANGE__TASK_LOST:
 		if (!task_held(task))
 			return -EPROTO;
 		result = note_end(task, changed);
-		attempt_failed(s, task, true);
+		attempt_failed(task, true);
 		break;
 	case GODWIT__TASK_CHANGE__TASK_CHANGE_NONE:
 	case _GODWIT__TASK_CHANGE_IS_INT_SIZE:
@@ -234,7 +234,7 @@ static int apply_cancelled(struct scheduler *s, const Godwit__JobCancelled *canc
 		return -EPROTO;
 	job->cancelled = true;
 	job->restarting = false;
-	cancel_waiting(s, job);
+	cancel_waiting(job);
 	job_settle(s, job, wall_us);
 	return 0;
 }

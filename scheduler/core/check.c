@@ -44,7 +44,7 @@ static uint64_t mix_text(uint64_t hash, const char *text)
 	return text ? mix(hash, text, strlen(text)) : mix_u64(hash, 0);
 }
 
-static uint64_t mix_usage(uint64_t hash, const Godwit__Usage *usage)
+static uint64_t mix_usage(uint64_t hash, const struct usage *usage)
 {
 	hash = mix_u64(hash, usage->wall_us);
 	hash = mix_u64(hash, usage->cpu_user_us);
@@ -99,7 +99,8 @@ static uint64_t mix_job(uint64_t hash, const struct job *job)
 		hash = mix_task(hash, &job->tasks[i]);
 	for (const struct task *task = job->waiting; task; task = task->next)
 		hash = mix_u64(hash, task->index);
-	return hash;
+	hash = mix_u64(hash, job->queued);
+	return job->queue_prev ? mix(hash, &job->queue_prev->id, sizeof(job->id)) : hash;
 }
 
 /* The lists, whose orders behaviour depends on. */
@@ -107,10 +108,6 @@ static uint64_t mix_lists(uint64_t hash, const struct scheduler *s)
 {
 	for (const struct job *job = s->ended_first; job; job = job->ended_next)
 		hash = mix(hash, &job->id, sizeof(job->id));
-	for (uint32_t p = 0; p <= PRIORITY_MAX; p++) {
-		for (const struct job *job = s->queues[p].first; job; job = job->queue_next)
-			hash = mix(hash, &job->id, sizeof(job->id));
-	}
 	for (uint32_t i = 0; i < s->nodes.count; i++) {
 		const struct node *node = s->nodes.entries[i];
 

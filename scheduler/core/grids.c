@@ -109,8 +109,7 @@ static bool copy_texts(struct scheduler *s, struct gw_grid *grid, const Godwit__
 	if (!request->labels || !request->residency)
 		return false;
 	for (size_t i = 0; i < spec->n_labels; i++)
-		request->labels[request->label_count++] =
-			node_label_number(s, spec->labels[i], false);
+		request->labels[request->label_count++] = node_label_number(s, spec->labels[i]);
 	for (size_t i = 0; i < spec->n_residency; i++) {
 		const char *code = gw_arena_copy(&grid->arena, spec->residency[i],
 						 strlen(spec->residency[i]) + 1);
@@ -161,11 +160,9 @@ static bool copy_held(const struct job *job, struct gw_grid *grid, struct gw_req
 	return true;
 }
 
-static bool copy_tasks(const struct job *job, uint32_t room, struct gw_grid *grid,
+static bool copy_tasks(const struct job *job, uint32_t count, struct gw_grid *grid,
 		       struct gw_request *request)
 {
-	uint32_t count = job->counts[TASK_WAITING] < room ? job->counts[TASK_WAITING] : room;
-
 	request->tasks = gw_grid_alloc(grid, count, sizeof(*request->tasks));
 	if (!request->tasks)
 		return false;
@@ -180,19 +177,10 @@ static bool copy_tasks(const struct job *job, uint32_t room, struct gw_grid *gri
 	return true;
 }
 
-/* Tasks that this job adds to a plan with `room` places left; 0: it does not go in. */
-static uint32_t tasks_within(const struct job *job, uint32_t room)
+static bool copy_job(struct scheduler *s, const struct pick *pick, struct gw_grid *grid,
+		     struct gw_request *request)
 {
-	uint32_t waiting = job->counts[TASK_WAITING];
-
-	if (job->gang)
-		return waiting <= room ? waiting : 0;
-	return waiting < room ? waiting : room;
-}
-
-static bool copy_job(struct scheduler *s, const struct job *job, uint32_t room,
-		     struct gw_grid *grid, struct gw_request *request)
-{
+	const struct job *job = pick->job;
 	const Godwit__JobSpec *spec = job_spec(s, job);
 
 	if (!spec)
@@ -203,16 +191,15 @@ static bool copy_job(struct scheduler *s, const struct job *job, uint32_t room,
 	request->need = job->need;
 	request->rtt_us_max = job->rtt_us_max;
 	request->model = job->model;
-	if (job->device_type[0])
-		request->need.device_type = node_label_number(s, job->device_type, false);
+	if (spec->resources && spec->resources->device_type[0])
+		request->need.device_type = node_label_number(s, spec->resources->device_type);
 	return copy_sites_allowed(s, grid, spec, request) && copy_texts(s, grid, spec, request) &&
-	       copy_held(job, grid, request) && copy_tasks(job, room, grid, request);
+	       copy_held(job, grid, request) && copy_tasks(job, pick->task_count, grid, request);
 }
 
-struct gw_grid *grid_make(struct scheduler *s, struct job *const *jobs, uint32_t job_count)
+struct gw_grid *grid_make(struct scheduler *s, const struct pick *picks, uint32_t pick_count)
 {
-	struct gw_grid *grid = gw_grid_new(s->sites.count, s->nodes.count, job_count);
-	uint32_t room = GW_GRID_TASKS_MAX;
+	struct gw_grid *grid = gw_grid_new(s->sites.count, s->nodes.count, pick_count);
 
 	if (!grid) {
 		out_failed(s, -ENOMEM);
@@ -220,18 +207,11 @@ struct gw_grid *grid_make(struct scheduler *s, struct job *const *jobs, uint32_t
 	}
 	copy_sites(s, grid);
 	copy_pairs(s, grid);
-	for (uint32_t i = 0; i < job_count; i++) {
-		uint32_t count = tasks_within(jobs[i], room);
-
-		if (count == 0) {
-			grid->request_count = i;
-			break;
-		}
-		if (!copy_job(s, jobs[i], count, grid, &grid->requests[i])) {
+	for (uint32_t i = 0; i < pick_count; i++) {
+		if (!copy_job(s, &picks[i], grid, &grid->requests[i])) {
 			out_failed(s, -ENOMEM);
 			return gw_grid_free(grid);
 		}
-		room -= count;
 	}
 	return grid;
 }

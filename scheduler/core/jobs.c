@@ -80,7 +80,6 @@ static void read_spec(struct job *job, const Godwit__JobSpec *spec)
 		job->need.memory_bytes = need->memory_bytes;
 		job->need.device_count = need->device_count;
 		job->need.port_count = need->port_count;
-		copy_name(job->device_type, need->device_type);
 	}
 	if (spec->model) {
 		job->model.stage_us = spec->model->stage_us;
@@ -168,6 +167,7 @@ void job_free(struct job *job)
 	free(job->tasks);
 	free(job->spec_bytes);
 	free(job->bottleneck);
+	free(job->wait_reason);
 	free(job);
 }
 
@@ -189,58 +189,11 @@ const Godwit__JobSpec *job_spec(struct scheduler *s, const struct job *job)
 	return s->spec;
 }
 
-struct user *user_find(struct scheduler *s, struct gw_node_id id)
-{
-	struct user *user = gw_table_find(&s->users, &id);
-
-	if (user)
-		return user;
-	user = calloc(1, sizeof(*user));
-	if (!user)
-		return NULL;
-	user->id = id;
-	if (gw_table_add(&s->users, user) != 0) {
-		free(user);
-		return NULL;
-	}
-	return user;
-}
-
-static void queue_remove(struct scheduler *s, struct job *job)
-{
-	struct queue *queue = &s->queues[job->priority];
-
-	if (!job->queued)
-		return;
-	if (s->plan_next == job)
-		s->plan_next = job->queue_next;
-	if (job->queue_prev)
-		job->queue_prev->queue_next = job->queue_next;
-	else
-		queue->first = job->queue_next;
-	if (job->queue_next)
-		job->queue_next->queue_prev = job->queue_prev;
-	else
-		queue->last = job->queue_prev;
-	job->queue_next = NULL;
-	job->queue_prev = NULL;
-	job->queued = false;
-}
-
 bool job_link_queued(struct scheduler *s, struct job *job)
 {
-	struct queue *queue = &s->queues[job->priority];
-
 	if (job->queued || !job_wants(job))
 		return false;
-	job->queue_prev = queue->last;
-	if (queue->last)
-		queue->last->queue_next = job;
-	else
-		queue->first = job;
-	queue->last = job;
-	job->queued = true;
-	plans_wake(s);
+	share_add(s, job->share, job);
 	return true;
 }
 
@@ -262,14 +215,14 @@ static enum job_state follow(const struct job *job)
 }
 
 /* A gang starts again when its last attempt has ended: those that had succeeded run once more. */
-static void gang_settle(struct scheduler *s, struct job *job)
+static void gang_settle(struct job *job)
 {
 	if (!job->restarting || job->counts[TASK_PLACED] + job->counts[TASK_RUNNING] > 0)
 		return;
 	job->restarting = false;
 	for (uint32_t i = 0; i < job->task_count; i++) {
 		if (job->tasks[i].state != TASK_WAITING)
-			task_set_state(s, &job->tasks[i], TASK_WAITING);
+			task_set_state(&job->tasks[i], TASK_WAITING);
 	}
 }
 
@@ -297,7 +250,7 @@ void job_settle(struct scheduler *s, struct job *job, int64_t wall_us)
 {
 	enum job_state next;
 
-	gang_settle(s, job);
+	gang_settle(job);
 	next = follow(job);
 	CHECK(job_may_follow(job->state, next));
 	if (job->state != next) {
@@ -310,7 +263,7 @@ void job_settle(struct scheduler *s, struct job *job, int64_t wall_us)
 	if (job_wants(job))
 		(void)job_link_queued(s, job); /* it may stand there already */
 	else
-		queue_remove(s, job);
+		share_remove(s, job->share, job);
 }
 
 /* --- the table ------------------------------------------------------------------------------- */
@@ -350,6 +303,7 @@ void jobs_evict(struct scheduler *s, uint32_t task_count)
 		s->ended_count--;
 		CHECK(gw_table_remove(&s->jobs, &job->id) == job);
 		order_remove(s, job);
+		share_unref(s, job->share);
 		if (gw_id_equal(s->spec_job.id, job->id.id))
 			s->spec = NULL;
 		job_free(job);
@@ -379,29 +333,29 @@ static int remember_nonce(struct scheduler *s, struct job *job)
 
 int job_add(struct scheduler *s, struct job *job)
 {
-	struct user *user = user_find(s, job->owner);
-
-	if (!user || gw_table_add(&s->jobs, job) != 0) {
+	if (gw_table_add(&s->jobs, job) != 0) {
 		job_free(job);
 		return -ENOMEM;
 	}
 	order_add(s, job);
-	user->waiting += job->counts[TASK_WAITING];
+	job->share = share_ref(s, job->owner, job->priority);
+	if (!job->share)
+		return -ENOMEM;
+	job->share->user->waiting += job->counts[TASK_WAITING];
 	s->task_total += job->task_count;
 	return remember_nonce(s, job);
 }
 
-bool job_restored(struct scheduler *s, struct job *job)
+bool job_restored(struct job *job)
 {
-	struct user *user = user_find(s, job->owner);
 	uint32_t held = job->counts[TASK_PLACED] + job->counts[TASK_RUNNING];
 	uint32_t waiting = job->counts[TASK_WAITING];
 
-	if (!user || ((job->cancelled || job->doomed) && waiting > 0) ||
+	if (((job->cancelled || job->doomed) && waiting > 0) ||
 	    (job->restarting && (!job->gang || held == 0)) ||
 	    (job->gang && held > 0 && waiting > 0 && !job->restarting))
 		return false;
-	user->waiting += waiting;
+	job->share->user->waiting += waiting;
 	job->state = (uint8_t)follow(job);
 	return true;
 }

@@ -69,7 +69,7 @@ void paths_report(struct scheduler *s, struct node *node, const Godwit__PathRepo
 			continue;
 		pair = pair_of(s, node->site->index, peer->site->index);
 		if (moved(pair->rtt_us, path->rtt_us_p50))
-			plans_wake(s);
+			fair_wake(s);
 		pair->rtt_us = path->rtt_us_p50;
 		pair->loss_ppm = path->loss_ppm;
 		pair->at_us = s->now.mono_us;

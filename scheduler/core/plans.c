@@ -3,9 +3,9 @@
  * is checked against the state of that moment before it becomes a fact. One plan for placing is
  * under way at a time; dry runs and explanations run beside it.
  *
- * The queue is looked at from its head, GW_GRID_REQUESTS_MAX jobs a plan. A job that did not fit is
- * passed by (so small jobs fill what a large one leaves), and looked at again once something has
- * changed that could let it in.
+ * Which jobs a plan looks at, GW_GRID_REQUESTS_MAX at most, is fair.c's to say. A job that did not
+ * fit is passed by (so small jobs fill what a large one leaves), and looked at again once something
+ * has changed that could let it in.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -15,27 +15,6 @@
 #include "scheduler/core/state.h"
 
 #define VERDICT_BYTES_MAX (600u << 10) /* in one answer, beside its placements */
-
-void plans_wake(struct scheduler *s)
-{
-	s->plan_rescan = true;
-}
-
-static struct job *queue_head(const struct scheduler *s, uint32_t priority)
-{
-	for (uint32_t p = priority + 1; p-- > 0;) {
-		if (s->queues[p].first)
-			return s->queues[p].first;
-	}
-	return NULL;
-}
-
-static struct job *queue_after(const struct scheduler *s, const struct job *job)
-{
-	if (job->queue_next)
-		return job->queue_next;
-	return job->priority > 0 ? queue_head(s, job->priority - 1) : NULL;
-}
 
 static struct plan_open *plan_open(struct scheduler *s, enum plan_kind kind, uint64_t request)
 {
@@ -57,26 +36,19 @@ static struct plan_open *plan_open(struct scheduler *s, enum plan_kind kind, uin
 
 void plans_run(struct scheduler *s)
 {
-	struct job *jobs[GW_GRID_REQUESTS_MAX];
-	struct job *job;
+	struct pick picks[GW_GRID_REQUESTS_MAX];
 	struct plan_open *open;
 	struct gw_grid *grid;
-	uint32_t count = 0;
+	uint32_t count;
 
 	if (s->plan_running || s->nodes.count == 0 || !out_room(s))
 		return;
-	if (s->plan_rescan) {
-		s->plan_rescan = false;
-		s->plan_next = queue_head(s, PRIORITY_MAX);
-	}
-	for (job = s->plan_next; job && count < GW_GRID_REQUESTS_MAX; job = queue_after(s, job))
-		jobs[count++] = job;
+	count = fair_pick(s, picks);
 	if (count == 0)
 		return;
-	grid = grid_make(s, jobs, count);
+	grid = grid_make(s, picks, count);
 	if (!grid)
 		return;
-	s->plan_next = queue_after(s, jobs[grid->request_count - 1]);
 	open = plan_open(s, PLAN_SCHEDULE, 0);
 	if (!open) {
 		gw_grid_free(grid);
@@ -192,7 +164,7 @@ static void commit_tasks(struct scheduler *s, struct job *job, const struct gw_p
 		Godwit__TaskPlaced__Placed *list[] = {&placed};
 
 		if (!node) {
-			plans_wake(s);
+			fair_wake(s);
 			continue;
 		}
 		if (!fill_placed(s, job, node, place, &placed)) {
@@ -215,7 +187,7 @@ static void commit_gang(struct scheduler *s, struct job *job, const struct gw_pl
 		return;
 	}
 	if (job->restarting || count != job->task_count || !gang_fits(s, job, planned)) {
-		plans_wake(s);
+		fair_wake(s);
 		return;
 	}
 	for (uint32_t i = 0; i < count; i++) {
@@ -235,34 +207,39 @@ static void commit_gang(struct scheduler *s, struct job *job, const struct gw_pl
  * more waits (a large array), or if the work units ended before it; but a job that had all the
  * units and still found nothing is passed by.
  */
-static bool resume(struct scheduler *s, const struct gw_plan_job *planned, struct job *job,
-		   bool was_first)
+static void resume(struct scheduler *s, const struct gw_plan_job *planned, struct job *job,
+		   bool was_first, uint64_t plan)
 {
 	bool more = planned->place_count > 0 && planned->reason[0] == '\0';
 
-	if (!job->queued || !(more || planned->unfinished))
-		return false;
-	s->plan_next = !more && was_first ? queue_after(s, job) : job;
-	return true;
+	if (job->queued && (more || planned->unfinished))
+		fair_resume(s, job, !more && was_first, plan);
 }
 
-static void take_plan(struct scheduler *s, const struct gw_plan_result *plan)
+static void note_reason(struct scheduler *s, struct job *job, const char *reason)
 {
-	bool resumed = false;
+	if (job->wait_reason && strcmp(job->wait_reason, reason) == 0)
+		return;
+	free(job->wait_reason);
+	job->wait_reason = reason[0] ? strdup(reason) : NULL;
+	if (reason[0] && !job->wait_reason)
+		out_failed(s, -ENOMEM);
+}
 
+static void take_plan(struct scheduler *s, const struct gw_plan_result *plan, uint64_t number)
+{
 	for (uint32_t i = 0; i < plan->job_count && s->error == 0; i++) {
 		const struct gw_plan_job *planned = &plan->jobs[i];
 		struct job *job = job_find(s, planned->job);
 
 		if (!job || job_ended(job) || job->cancelled)
 			continue;
-		memcpy(job->wait_reason, planned->reason, sizeof(job->wait_reason));
+		note_reason(s, job, planned->reason);
 		if (planned->place_count > 0 && job->gang)
 			commit_gang(s, job, planned);
 		else if (planned->place_count > 0)
 			commit_tasks(s, job, planned);
-		if (!resumed)
-			resumed = resume(s, planned, job, i == 0);
+		resume(s, planned, job, i == 0, number);
 	}
 }
 
@@ -365,7 +342,7 @@ void plans_planned(struct scheduler *s, uint64_t number, struct gw_plan_result *
 	} else if (open) {
 		CHECK(plan->job_count > 0);
 		if (open->kind == PLAN_SCHEDULE)
-			take_plan(s, plan);
+			take_plan(s, plan, number);
 		else if (open->kind == PLAN_DRY_RUN)
 			reply_dry_run(s, open, plan);
 		else
@@ -379,12 +356,16 @@ void plans_planned(struct scheduler *s, uint64_t number, struct gw_plan_result *
 static bool plan_query(struct scheduler *s, enum plan_kind kind, uint64_t request, struct job *job,
 		       const char *text)
 {
+	uint32_t waiting = job->counts[TASK_WAITING];
+	struct pick pick = {.job = job,
+			    .task_count =
+				    waiting < GW_GRID_TASKS_MAX ? waiting : GW_GRID_TASKS_MAX};
 	struct plan_open *open = NULL;
 	struct gw_grid *grid = NULL;
 
 	if (s->plans.count < QUERY_PLANS_MAX)
-		grid = grid_make(s, &job, 1);
-	if (grid && grid->request_count == 1)
+		grid = grid_make(s, &pick, 1);
+	if (grid)
 		open = plan_open(s, kind, request);
 	if (!open) {
 		gw_grid_free(grid);

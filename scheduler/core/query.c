@@ -64,8 +64,9 @@ void query_job_info(struct scheduler *s, const struct job *job, Godwit__JobInfo 
 	if (job->counts[TASK_WAITING] > 0)
 		ret_info->wait_reason =
 			out_text(s, "%s",
-				 s->nodes.count > 0 ? job->wait_reason
-						    : "no node has joined the region yet");
+				 s->nodes.count == 0 ? "no node has joined the region yet"
+				 : job->wait_reason  ? job->wait_reason
+						     : "");
 	if (job->prediction.present) {
 		ret_info->prediction = gw_arena_alloc(&s->arena, sizeof(*ret_info->prediction));
 		if (ret_info->prediction)
@@ -122,16 +123,9 @@ static void task_info(struct scheduler *s, const struct task *task, Godwit__Task
 	ret_info->exit_code = task->exit_code;
 	ret_info->signal = task->signal;
 	ret_info->error = out_text(s, "%s", task->error ? task->error : "");
-	ret_info->usage = gw_arena_copy(&s->arena, &task->usage, sizeof(task->usage));
+	ret_info->usage = gw_arena_alloc(&s->arena, sizeof(*ret_info->usage));
 	if (ret_info->usage)
-		godwit__usage__init(ret_info->usage);
-	if (ret_info->usage) {
-		ret_info->usage->wall_us = task->usage.wall_us;
-		ret_info->usage->cpu_user_us = task->usage.cpu_user_us;
-		ret_info->usage->cpu_system_us = task->usage.cpu_system_us;
-		ret_info->usage->memory_peak_bytes = task->usage.memory_peak_bytes;
-		ret_info->usage->output_bytes = task->usage.output_bytes;
-	}
+		task_usage(task, ret_info->usage);
 	if (!node)
 		return;
 	ret_info->node = gw_wire_id(&node->id.id);
@@ -240,7 +234,7 @@ static void cancel(struct scheduler *s, uint64_t request, const struct gw_peer *
 		record.job_cancelled = &cancelled;
 		apply_commit(s, &record);
 		tasks_due_kills(s, job);
-		plans_wake(s);
+		fair_wake(s);
 	}
 	body.kind_case = GODWIT__BODY__KIND_CANCEL_REPLY;
 	body.cancel_reply = &reply;

@@ -44,7 +44,7 @@ static void reconcile_end(struct scheduler *s, struct node *node)
 		task = after;
 	}
 	node_update(s, node);
-	plans_wake(s);
+	fair_wake(s);
 }
 
 void reconcile_part(struct scheduler *s, struct node *node, const Godwit__Inventory *inventory)
@@ -66,7 +66,7 @@ static void stray_remove(struct scheduler *s, struct stray *stray)
 	node->stray_count--;
 	free(gw_table_remove(&s->strays, &stray->key));
 	if (node->stray_count == 0)
-		plans_wake(s);
+		fair_wake(s);
 }
 
 void strays_of_node(struct scheduler *s, struct node *node)

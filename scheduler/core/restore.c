@@ -186,7 +186,7 @@ static struct job *job_at(const struct scheduler *s, uint32_t index)
 }
 
 /* Counts and state, before the first list: the lists are checked against them. */
-static int count_job(struct scheduler *s, struct job *job)
+static int count_job(struct job *job)
 {
 	bool linked = job->waiting;
 	uint32_t listed = 0;
@@ -202,7 +202,7 @@ static int count_job(struct scheduler *s, struct job *job)
 	}
 	if (linked && listed != job->counts[TASK_WAITING])
 		return -EPROTO;
-	return job_restored(s, job) ? 0 : -EPROTO;
+	return job_restored(job) ? 0 : -EPROTO;
 }
 
 static int count_jobs(struct scheduler *s)
@@ -213,7 +213,7 @@ static int count_jobs(struct scheduler *s)
 		return 0;
 	s->restore.counted = true;
 	for (uint32_t i = 0; i < s->jobs.count && result == 0; i++)
-		result = count_job(s, s->jobs.entries[i]);
+		result = count_job(s->jobs.entries[i]);
 	return result;
 }
 

@@ -248,6 +248,11 @@ static void free_node(void *entry)
 	node_free(entry);
 }
 
+static void free_user(void *entry)
+{
+	user_free(entry);
+}
+
 static void free_label(void *entry)
 {
 	struct label *label = entry;
@@ -266,7 +271,7 @@ static void scheduler_free(struct gw_node *node)
 	free_entries(&s->sites, free);
 	free_entries(&s->revoked, free);
 	free_entries(&s->nonces, free);
-	free_entries(&s->users, free);
+	free_entries(&s->users, free_user);
 	free_entries(&s->strays, free);
 	free_entries(&s->logs, free);
 	free_entries(&s->plans, free);

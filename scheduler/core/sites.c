@@ -206,7 +206,7 @@ void node_update(struct scheduler *s, struct node *node)
 	if (before == next)
 		return;
 	if (next == NODE_UP)
-		plans_wake(s);
+		fair_wake(s);
 	if (before == NODE_UP || next == NODE_UP)
 		paths_sites_changed(s);
 	if (next == NODE_UNKNOWN || next == NODE_LOST || next == NODE_REVOKED)
@@ -285,30 +285,72 @@ void node_peer_down(struct scheduler *s, struct gw_node_id id)
 	node_update(s, node);
 }
 
-uint32_t node_label_number(struct scheduler *s, const char *text, bool add)
+static uint64_t label_hash(const struct scheduler *s, const char *text)
 {
-	struct label *label;
 	uint64_t hash = 1469598103934665603ull ^ s->config.seed; /* FNV-1a */
 
 	for (const char *c = text; *c; c++)
 		hash = (hash ^ (uint8_t)*c) * 1099511628211ull;
-	label = gw_table_find(&s->labels, &hash);
-	if (label)
-		return strcmp(label->text, text) == 0 ? label->number : GW_LABEL_UNKNOWN;
-	if (!add || s->labels.count >= LABELS_MAX || strlen(text) > LABEL_BYTES_MAX)
-		return GW_LABEL_UNKNOWN;
+	return hash;
+}
+
+uint32_t node_label_number(const struct scheduler *s, const char *text)
+{
+	uint64_t hash = label_hash(s, text);
+	const struct label *label = gw_table_find(&s->labels, &hash);
+
+	return label && strcmp(label->text, text) == 0 ? label->number : GW_LABEL_UNKNOWN;
+}
+
+/* NULL: past a limit, or no memory. */
+static struct label *label_add(struct scheduler *s, const char *text)
+{
+	struct label *label;
+
+	if (s->labels.count >= LABELS_MAX || strlen(text) > LABEL_BYTES_MAX ||
+	    s->label_number == GW_LABEL_UNKNOWN - 1)
+		return NULL;
 	label = calloc(1, sizeof(*label));
 	if (!label)
-		return GW_LABEL_UNKNOWN;
-	label->hash = hash;
-	label->number = s->labels.count + 1;
+		return NULL;
+	label->hash = label_hash(s, text);
+	label->number = s->label_number + 1;
 	label->text = strdup(text);
 	if (!label->text || gw_table_add(&s->labels, label) != 0) {
 		free(label->text);
 		free(label);
-		return GW_LABEL_UNKNOWN;
+		return NULL;
 	}
+	s->label_number++;
+	return label;
+}
+
+/* The number of what the node says of itself, known from now on for as long as it does. */
+static uint32_t label_ref(struct scheduler *s, struct node *node, const char *text)
+{
+	uint64_t hash = label_hash(s, text);
+	struct label *label = gw_table_find(&s->labels, &hash);
+
+	if (!label)
+		label = label_add(s, text);
+	if (!label || strcmp(label->text, text) != 0)
+		return GW_LABEL_UNKNOWN;
+	label->nodes++;
+	node->labels[node->label_count++] = label;
 	return label->number;
+}
+
+static void labels_unref(struct scheduler *s, struct node *node)
+{
+	while (node->label_count > 0) {
+		struct label *label = node->labels[--node->label_count];
+
+		if (--label->nodes > 0)
+			continue;
+		CHECK(gw_table_remove(&s->labels, &label->hash) == label);
+		free(label->text);
+		free(label);
+	}
 }
 
 /* False: no memory, with the step failed. */
@@ -344,8 +386,7 @@ static void read_devices(struct scheduler *s, struct node *node, const Godwit__N
 			out_failed(s, -ENOMEM);
 			return;
 		}
-		total->device_types[total->device_count++] =
-			node_label_number(s, device->type, true);
+		total->device_types[total->device_count++] = label_ref(s, node, device->type);
 	}
 	total->devices_free = (uint16_t)((1u << total->device_count) - 1);
 }
@@ -372,7 +413,7 @@ static void read_info(struct scheduler *s, struct node *node, const Godwit__Node
 	if (gw_residency_valid(info->residency))
 		strcpy(total->residency, info->residency);
 	for (size_t i = 0; i < info->n_labels && total->label_count < GW_GRID_LABELS_MAX; i++)
-		total->labels[total->label_count++] = node_label_number(s, info->labels[i], true);
+		total->labels[total->label_count++] = label_ref(s, node, info->labels[i]);
 	read_devices(s, node, info);
 	memset(node->address, 0, sizeof(node->address));
 	strncpy(node->address, info->data_address, GW_NAME_BYTES_MAX);
@@ -419,6 +460,7 @@ void node_info(struct scheduler *s, struct node *node, const Godwit__NodeInfo *i
 					 gw_wire_size(&info->base), INFO_BYTES_MAX));
 		return;
 	}
+	labels_unref(s, node);
 	info_clear(node);
 	if (!keep_bytes(s, &info->base, &node->info_bytes, &node->info_size))
 		return;
@@ -435,7 +477,7 @@ void node_info(struct scheduler *s, struct node *node, const Godwit__NodeInfo *i
 	if (address_changed && node->state == NODE_UP)
 		paths_sites_changed(s);
 	node_update(s, node);
-	plans_wake(s);
+	fair_wake(s);
 }
 
 void node_telemetry(struct scheduler *s, struct node *node, const Godwit__Telemetry *telemetry)
@@ -531,9 +573,15 @@ void node_maxima(struct scheduler *s)
 	s->maxima_stale = false;
 	s->cpu_milli_max = 0;
 	s->memory_bytes_max = 0;
+	s->cpu_milli_total = 0;
+	s->memory_bytes_total = 0;
+	s->devices_total = 0;
 	for (uint32_t i = 0; i < s->nodes.count; i++) {
 		const struct node *node = s->nodes.entries[i];
 
+		s->cpu_milli_total += node->total.cpu_milli;
+		s->memory_bytes_total += node->total.memory_bytes;
+		s->devices_total += node->total.device_count;
 		if (node->total.cpu_milli > s->cpu_milli_max)
 			s->cpu_milli_max = node->total.cpu_milli;
 		if (node->total.memory_bytes > s->memory_bytes_max)

@@ -229,12 +229,7 @@ static void fill_task(struct writer *w, const struct task *task, Godwit__Snapsho
 	if (task->error)
 		out->error = task->error;
 	out->started_wall_us = task->started_wall_us;
-	godwit__usage__init(usage);
-	usage->wall_us = task->usage.wall_us;
-	usage->cpu_user_us = task->usage.cpu_user_us;
-	usage->cpu_system_us = task->usage.cpu_system_us;
-	usage->memory_peak_bytes = task->usage.memory_peak_bytes;
-	usage->output_bytes = task->usage.output_bytes;
+	task_usage(task, usage);
 	out->usage = usage;
 }
 
@@ -339,17 +334,26 @@ static int write_ended(struct writer *w)
 	return result;
 }
 
+static int write_share(struct writer *w, const struct share *share)
+{
+	int result = 0;
+
+	for (const struct job *job = share->first; job && result == 0; job = job->queue_next) {
+		result = make_room(w, NUMBER_BYTES);
+		w->message.queued = w->others;
+		w->message.queued[w->message.n_queued++] = job_index(w, job);
+	}
+	return result;
+}
+
 static int write_queued(struct writer *w)
 {
 	int result = 0;
 
 	for (uint32_t p = PRIORITY_MAX + 1; p-- > 0 && result == 0;) {
-		for (const struct job *job = w->s->queues[p].first; job && result == 0;
-		     job = job->queue_next) {
-			result = make_room(w, NUMBER_BYTES);
-			w->message.queued = w->others;
-			w->message.queued[w->message.n_queued++] = job_index(w, job);
-		}
+		for (const struct share *share = w->s->queues[p]; share && result == 0;
+		     share = share->next)
+			result = write_share(w, share);
 	}
 	return result;
 }

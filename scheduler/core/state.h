@@ -113,6 +113,8 @@ struct node {
 	size_t telemetry_size;
 	struct gw_grid_node total; /* its capacity as the grid sees it, all free */
 	char *device_uuids[GW_GRID_DEVICES_MAX];
+	struct label *labels[GW_GRID_LABELS_MAX + GW_GRID_DEVICES_MAX]; /* that total refers to */
+	uint32_t label_count;
 	char address[GW_NAME_BYTES_MAX + 1];
 	uint32_t probe_port;
 	bool draining;
@@ -141,6 +143,15 @@ struct node {
 	struct timer timer;
 };
 
+/* What an attempt used, as its node said at its end. */
+struct usage {
+	uint64_t wall_us;
+	uint64_t cpu_user_us;
+	uint64_t cpu_system_us;
+	uint64_t memory_peak_bytes;
+	uint64_t output_bytes;
+};
+
 struct task {
 	struct job *job;
 	struct task *next; /* of its job's waiting list, or of its node's list, by state */
@@ -159,7 +170,7 @@ struct task {
 	uint32_t signal;
 	char *devices; /* uuids, comma after each; NULL: none */
 	char *error;
-	Godwit__Usage usage;
+	struct usage usage;
 	int64_t started_wall_us;
 	/* soft */
 	uint64_t sent_us;   /* when its start was decided: the lease counts from here at least */
@@ -196,7 +207,6 @@ struct job {
 	bool gang;
 	enum gw_spread spread;
 	struct gw_need need;
-	char device_type[GW_NAME_BYTES_MAX + 1];
 	uint32_t priority;
 	uint32_t attempts_max;
 	uint32_t rtt_us_max;
@@ -211,20 +221,43 @@ struct job {
 	struct task *waiting; /* first and last of the waiting list */
 	struct task *waiting_last;
 	uint64_t order; /* of acceptance */
-	bool queued;
+	bool queued;    /* in its share's queue */
 	struct job *queue_next;
 	struct job *queue_prev;
 	struct job *ended_next;
 	struct job *newer;
 	struct job *older;
+	struct share *share;
 	struct nonce *nonce_entry;
 	/* soft */
-	char wait_reason[GW_PLAN_REASON_BYTES];
+	char *wait_reason; /* NULL: none */
 };
 
+/* An owner of jobs that are kept. Derived. */
 struct user {
 	struct gw_node_id id; /* key */
-	uint32_t waiting;     /* derived: tasks */
+	struct share *shares;
+	uint32_t jobs;
+	uint32_t waiting;        /* tasks */
+	uint64_t cpu_milli_held; /* by tasks that hold places; and below */
+	uint64_t memory_bytes_held;
+	uint64_t devices_held;
+};
+
+/* The jobs of one user and priority that want a plan, first come first. Derived, but for the
+ * cursor. */
+struct share {
+	struct user *user;
+	struct share *user_next;
+	uint32_t priority;
+	struct job *first;
+	struct job *last;
+	struct share *next; /* of its priority, while it has jobs */
+	struct share *prev;
+	/* soft */
+	struct job *cursor;   /* what the next plan looks at; NULL: all were looked at */
+	uint64_t pass;        /* for which the cursor counts; in a newer one it is the first job */
+	uint64_t plan_resume; /* plan that set the cursor back */
 };
 
 /* An identity that may speak no more. Durable. */
@@ -258,6 +291,7 @@ struct stray {
 struct label {
 	uint64_t hash;   /* key: of the text; equal hashes are compared below */
 	uint32_t number; /* from 1 */
+	uint32_t nodes;  /* that have it, as often as they say it */
 	char *text;
 };
 
@@ -296,11 +330,6 @@ struct out_item {
 	uint8_t bytes[];
 };
 
-struct queue {
-	struct job *first;
-	struct job *last;
-};
-
 struct scheduler {
 	struct gw_node node; /* first */
 	struct gw_scheduler_config config;
@@ -319,9 +348,9 @@ struct scheduler {
 	/* derived */
 	struct gw_table nonces;
 	struct gw_table users;
-	struct queue queues[PRIORITY_MAX + 1]; /* jobs that want a plan */
-	struct job *newest;                    /* of all, through older: the table has no order */
-	struct job *ended_first;               /* oldest first, for eviction */
+	struct share *queues[PRIORITY_MAX + 1]; /* shares with jobs, in no order that matters */
+	struct job *newest;                     /* of all, through older: the table has no order */
+	struct job *ended_first;                /* oldest first, for eviction */
 	struct job *ended_last;
 	uint32_t task_total; /* of all jobs, and of the ended ones among them */
 	uint32_t task_total_ended;
@@ -339,6 +368,7 @@ struct scheduler {
 
 	/* soft */
 	struct gw_table labels;
+	uint32_t label_number; /* the last given */
 	struct gw_table strays;
 	struct gw_table logs;
 	struct gw_table plans;
@@ -350,13 +380,16 @@ struct scheduler {
 	uint64_t peers_generation;
 	uint32_t peers_next; /* node whose table is next in the round under way; 0: none is */
 	bool peers_again;    /* sites changed during the round */
-	struct job *plan_next; /* first job that the next plan looks at; NULL: nothing to plan */
-	bool plan_rescan;      /* capacity changed: begin at the head */
+	uint64_t plan_pass;  /* grows when capacity has changed: each share begins at its head */
+	bool plan_wanted;    /* some cursor may stand at a job */
 	bool plan_running;
 	uint64_t plan_number;
 	uint64_t log_number;
 	uint32_t cpu_milli_max; /* of any node, for admission */
 	uint64_t memory_bytes_max;
+	uint64_t cpu_milli_total; /* of all nodes, for fair shares */
+	uint64_t memory_bytes_total;
+	uint64_t devices_total;
 	bool maxima_stale;
 	struct task *due_first;
 	struct task *due_last;
@@ -439,11 +472,10 @@ bool job_wants(const struct job *job);
 bool job_link_ended(struct scheduler *s, struct job *job);
 bool job_link_queued(struct scheduler *s, struct job *job);
 /* restore only: what follows from the counts of its tasks. False: no job can be so. */
-bool job_restored(struct scheduler *s, struct job *job);
+bool job_restored(struct job *job);
 const char *job_state_name(enum job_state state);
 bool job_may_follow(enum job_state from, enum job_state to);
 const char *job_invariant(enum job_state state);
-struct user *user_find(struct scheduler *s, struct gw_node_id id);
 
 /* tasks.c */
 const char *task_state_name(enum task_state state);
@@ -455,11 +487,12 @@ struct gw_attempt_id task_attempt(const struct task *task);
 /* NULL: no such job or index. */
 struct task *task_find(const struct scheduler *s, struct gw_attempt_id attempt);
 /* apply only: moves between states and lists, and accounts on the node. */
-void task_set_state(struct scheduler *s, struct task *task, enum task_state state);
+void task_set_state(struct task *task, enum task_state state);
 /* To the end of its job's waiting list; to the head of its node's, and on its account. */
 void task_link_waiting(struct task *task);
 void task_link_held(struct task *task);
 void task_note_usage(struct task *task, const Godwit__Usage *usage);
+void task_usage(const struct task *task, Godwit__Usage *ret_usage);
 void task_due(struct scheduler *s, struct task *task);
 void tasks_due_kills(struct scheduler *s, struct job *job);
 void tasks_run_due(struct scheduler *s);
@@ -504,7 +537,8 @@ bool node_fits(const struct node *node, const struct gw_need *need, uint32_t por
 /* Which of a task's devices and how many of its ports are among those that the node now has. */
 uint32_t node_ports_of(const struct node *node, const struct task *task);
 uint16_t node_device_bits(const struct node *node, const char *uuids);
-uint32_t node_label_number(struct scheduler *s, const char *text, bool add);
+/* GW_LABEL_UNKNOWN: no node has it. */
+uint32_t node_label_number(const struct scheduler *s, const char *text);
 void node_maxima(struct scheduler *s);
 
 /* paths.c: RTT between sites and who probes whom. */
@@ -531,14 +565,33 @@ void strays_of_task(struct scheduler *s, const struct task *task);
 void strays_of_node(struct scheduler *s, struct node *node);
 
 /* plans.c */
-void plans_wake(struct scheduler *s);
 void plans_run(struct scheduler *s);
 void plans_planned(struct scheduler *s, uint64_t number, struct gw_plan_result *plan);
 void plans_dry_run(struct scheduler *s, uint64_t request, const Godwit__JobSpec *spec);
 void plans_explain(struct scheduler *s, uint64_t request, struct job *job);
 
-/* grids.c: the snapshot. `jobs` [job_count], all their waiting tasks up to the plan's limit. */
-struct gw_grid *grid_make(struct scheduler *s, struct job *const *jobs, uint32_t job_count);
+/* A job to be planned, and how many of its waiting tasks. */
+struct pick {
+	const struct job *job;
+	uint32_t task_count; /* of a gang: all */
+};
+
+/* fair.c: which jobs the next plan looks at. */
+void fair_wake(struct scheduler *s);
+/* Moves the cursors over what is picked, in ret_list [GW_GRID_REQUESTS_MAX]; returns the count. */
+uint32_t fair_pick(struct scheduler *s, struct pick *ret_list);
+/* The next plan goes on with this job, or with the one after it. */
+void fair_resume(struct scheduler *s, struct job *job, bool after, uint64_t plan);
+/* apply and restore only. NULL: no memory, or past the limit of users. */
+struct share *share_ref(struct scheduler *s, struct gw_node_id owner, uint32_t priority);
+void share_unref(struct scheduler *s, struct share *share);
+void user_free(struct user *user);
+void share_add(struct scheduler *s, struct share *share, struct job *job);
+void share_remove(struct scheduler *s, struct share *share, struct job *job);
+void share_account(struct share *share, const struct gw_need *need, bool add);
+
+/* grids.c: the snapshot for a plan of these. */
+struct gw_grid *grid_make(struct scheduler *s, const struct pick *picks, uint32_t pick_count);
 
 /* admit.c */
 void admit_submit(struct scheduler *s, uint64_t request, const struct gw_peer *user,

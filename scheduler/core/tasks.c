@@ -91,19 +91,17 @@ static void list_remove(struct task **first, struct task **last, struct task *ta
 	task->prev = NULL;
 }
 
-static void leave(struct scheduler *s, struct task *task)
+static void leave(struct task *task)
 {
 	struct job *job = task->job;
 
 	if (task->state == TASK_WAITING) {
-		struct user *user = user_find(s, job->owner);
-
 		list_remove(&job->waiting, &job->waiting_last, task);
-		if (user)
-			user->waiting--;
+		job->share->user->waiting--;
 	} else if (task_held(task)) {
 		list_remove(&task->node->tasks, NULL, task);
 		node_account(task->node, task, false);
+		share_account(job->share, &job->need, false);
 	}
 	job->counts[task->state]--;
 }
@@ -127,6 +125,7 @@ void task_link_held(struct task *task)
 		task->next->prev = task;
 	task->node->tasks = task;
 	node_account(task->node, task, true);
+	share_account(task->job->share, &task->job->need, true);
 }
 
 void task_note_usage(struct task *task, const Godwit__Usage *usage)
@@ -138,28 +137,35 @@ void task_note_usage(struct task *task, const Godwit__Usage *usage)
 	task->usage.output_bytes = usage->output_bytes;
 }
 
-static void enter(struct scheduler *s, struct task *task)
+void task_usage(const struct task *task, Godwit__Usage *ret_usage)
+{
+	godwit__usage__init(ret_usage);
+	ret_usage->wall_us = task->usage.wall_us;
+	ret_usage->cpu_user_us = task->usage.cpu_user_us;
+	ret_usage->cpu_system_us = task->usage.cpu_system_us;
+	ret_usage->memory_peak_bytes = task->usage.memory_peak_bytes;
+	ret_usage->output_bytes = task->usage.output_bytes;
+}
+
+static void enter(struct task *task)
 {
 	struct job *job = task->job;
 
 	job->counts[task->state]++;
 	if (task->state == TASK_WAITING) {
-		struct user *user = user_find(s, job->owner);
-
 		task_link_waiting(task);
-		if (user)
-			user->waiting++;
+		job->share->user->waiting++;
 	} else if (task_held(task)) {
 		task_link_held(task);
 	}
 }
 
-void task_set_state(struct scheduler *s, struct task *task, enum task_state state)
+void task_set_state(struct task *task, enum task_state state)
 {
 	CHECK(task_may_follow((enum task_state)task->state, state));
-	leave(s, task);
+	leave(task);
 	task->state = (uint8_t)state;
-	enter(s, task);
+	enter(task);
 }
 
 void task_due(struct scheduler *s, struct task *task)
@@ -283,7 +289,7 @@ void task_after(struct scheduler *s, struct task *task)
 		timer_begin(s, task);
 	} else {
 		timer_clear(s, &task->timer);
-		plans_wake(s);
+		fair_wake(s);
 	}
 	if (!task_held(task))
 		task->over_time = false;
