@@ -168,15 +168,16 @@ static int make_ticket(const struct token_options *options, struct gw_fault *fau
 
 	if (r != 0)
 		return r;
-	r = gw_listen_endpoint(options->listen, options->port + 2, ticket.enrol_endpoint, fault);
+	r = gw_listen_endpoint(options->listen, options->port + 2, ticket.enrol_endpoints[0],
+			       fault);
 	if (r != 0)
 		return r;
 	r = gw_region_open(options->common.state, &keys, &ticket.region, fault);
 	if (r != 0)
 		return r;
 	gw_keys_free(keys);
-	ticket.region.state_endpoint[0] = '\0';
-	ticket.region.heartbeat_endpoint[0] = '\0';
+	ticket.region.schedulers.count = 0;
+	ticket.enrol_count = 1;
 	r = gw_token_create(options->common.state, &grant, ticket.token, fault);
 	if (r == 0)
 		r = gw_ticket_save(options->ticket, &ticket, fault);

@@ -1,6 +1,10 @@
 /*
  * A program's side of a scheduler's state channel: send a request, wait for its answer. Blocking.
  * Every failure is one sentence.
+ *
+ * A region may have several schedulers, of which one leads. When the leader or the connection to it
+ * is lost, a new one is looked for, and a request that may be repeated (a submission has a nonce;
+ * what looks, cancels or revokes does the same again) is sent to it, until the call's time is up.
  */
 #ifndef GODWIT_TRANSPORT_CLIENT_H
 #define GODWIT_TRANSPORT_CLIENT_H
@@ -18,11 +22,15 @@ struct gw_client;
  * has come. */
 typedef bool gw_stop_f(void);
 
+/* Nobody has answered for a while, and the call goes on waiting: said once until somebody does. */
+typedef void gw_waiting_f(void);
+
 struct gw_client_options {
 	const struct gw_keys *keys;
 	const struct gw_cert *cert;
 	const struct gw_region *region;
-	gw_stop_f *stop; /* may be NULL */
+	gw_stop_f *stop;       /* may be NULL */
+	gw_waiting_f *waiting; /* may be NULL */
 };
 
 /* Opens a session within `limit_us`. 0; -EACCES: the scheduler refuses this key or its protocol
@@ -30,19 +38,21 @@ struct gw_client_options {
  * the time; -EINTR: stopped. */
 int gw_client_open(const struct gw_client_options *options, uint64_t limit_us,
 		   struct gw_client **ret_client, struct gw_fault *fault);
-/* The same from an identity's folder (keys, certificate, region). */
+/* The same from an identity's folder (keys, certificate, region). Its region file is kept as new as
+ * the leader's word. */
 int gw_client_open_directory(const char *directory, gw_stop_f *stop, uint64_t limit_us,
 			     struct gw_client **ret_client, struct gw_fault *fault);
+/* From now on; may be NULL. */
+void gw_client_on_waiting(struct gw_client *client, gw_waiting_f *waiting);
 /* An identity's folder: keys, region and certificate, and that they belong together. */
 int gw_identity_load(const char *directory, struct gw_keys **ret_keys, struct gw_region *ret_region,
 		     struct gw_cert *ret_cert, struct gw_fault *fault);
 struct gw_client *gw_client_close(struct gw_client *client);
 
-/* Sends `request` (its number is set here) and waits for the answer. A connection lost meanwhile is
- * made again; the answer still comes if the scheduler kept the session, which one that has noticed
- * the loss has not. 0 with a body that is valid until the next call; -EACCES: refused, with the
- * scheduler's sentence; -ETIMEDOUT; -ECONNRESET: the session was lost before the answer came;
- * -EPROTO; -EINTR: stopped, and whether it was carried out is not known; -EINVAL: too large. */
+/* Sends `request` (its number is set here) and waits for the answer. 0 with a body that is valid
+ * until the next call; -EACCES: refused, with the scheduler's sentence; -ETIMEDOUT; -ECONNRESET: the
+ * session was lost before the answer came, and the request may not be repeated; -EPROTO; -EINTR:
+ * stopped, and whether it was carried out is not known; -EINVAL: too large. */
 int gw_client_call(struct gw_client *client, const Godwit__Body *request, uint64_t limit_us,
 		   const Godwit__Body **ret_reply, struct gw_fault *fault);
 

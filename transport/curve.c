@@ -6,6 +6,7 @@
 #include "transport/curve.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -16,8 +17,9 @@
 #include "transport/lines.h"
 
 #define KEYS_HEADER "godwit-keys 1"
-#define REGION_HEADER "godwit-region 1"
-#define FILE_BYTES_MAX 2048u
+#define REGION_HEADER "godwit-region 2"
+#define REGION_HEADER_1 "godwit-region 1" /* one scheduler, its two lines perhaps empty */
+#define FILE_BYTES_MAX 4096u
 #define HEX_BYTES (2 * GW_KEY_BYTES + 1)
 
 struct gw_keys *gw_keys_free(struct gw_keys *keys)
@@ -121,41 +123,62 @@ int gw_keys_load(const char *path, struct gw_keys **ret_keys, struct gw_fault *f
 
 int gw_region_save(const char *path, const struct gw_region *region, struct gw_fault *fault)
 {
+	const struct gw_scheduler_list *list = &region->schedulers;
 	char signing[HEX_BYTES];
 	char exchange[HEX_BYTES];
 	char file[FILE_BYTES_MAX];
 	int size;
 
+	CHECK(list->count <= GW_SCHEDULERS_MAX);
 	(void)sodium_bin2hex(signing, sizeof(signing), region->signing_key, GW_KEY_BYTES);
 	(void)sodium_bin2hex(exchange, sizeof(exchange), region->exchange_key, GW_KEY_BYTES);
 	size = snprintf(file, sizeof(file),
-			REGION_HEADER "\nname %s\nsigning-key %s\nexchange-key %s\nstate %s\n"
-				      "heartbeat %s\n",
-			region->name, signing, exchange, region->state_endpoint,
-			region->heartbeat_endpoint);
+			REGION_HEADER "\nname %s\nsigning-key %s\nexchange-key %s\nversion %" PRIu64
+				      "\n",
+			region->name, signing, exchange, list->version);
+	for (uint32_t i = 0; i < list->count; i++)
+		size += snprintf(file + size, sizeof(file) - (size_t)size,
+				 "state %s\nheartbeat %s\n", list->places[i].state,
+				 list->places[i].heartbeat);
 	CHECK(size > 0);
-	CHECK((size_t)size < sizeof(file));
+	CHECK((size_t)size < sizeof(file)); /* 8 places of 2 endpoints are 2.2 KB */
 	return gw_file_write(path, 0644, false, file, (size_t)size, fault);
+}
+
+static void read_place(struct gw_lines *lines, struct gw_scheduler_place *ret_place)
+{
+	gw_lines_text(lines, "state", ret_place->state, sizeof(ret_place->state));
+	gw_lines_text(lines, "heartbeat", ret_place->heartbeat, sizeof(ret_place->heartbeat));
 }
 
 int gw_region_load(const char *path, struct gw_region *ret_region, struct gw_fault *fault)
 {
 	struct gw_region region = {0};
+	struct gw_scheduler_list *list = &region.schedulers;
 	char file[FILE_BYTES_MAX + 1];
+	int64_t version = 0;
 	struct gw_lines lines;
+	bool first_form;
 	size_t size;
 	int error = gw_file_read(path, false, FILE_BYTES_MAX, file, &size, fault);
 
 	if (error < 0)
 		return error;
 	file[size] = '\0';
-	gw_lines_init(&lines, file, REGION_HEADER);
+	first_form = gw_lines_is(file, REGION_HEADER_1);
+	gw_lines_init(&lines, file, first_form ? REGION_HEADER_1 : REGION_HEADER);
 	gw_lines_name(&lines, "name", false, region.name);
 	gw_lines_key(&lines, "signing-key", region.signing_key);
 	gw_lines_key(&lines, "exchange-key", region.exchange_key);
-	gw_lines_text(&lines, "state", region.state_endpoint, sizeof(region.state_endpoint));
-	gw_lines_text(&lines, "heartbeat", region.heartbeat_endpoint,
-		      sizeof(region.heartbeat_endpoint));
+	if (first_form) {
+		read_place(&lines, &list->places[0]);
+		list->count = list->places[0].state[0] ? 1 : 0;
+	} else {
+		gw_lines_number(&lines, "version", &version);
+		while (list->count < GW_SCHEDULERS_MAX && gw_lines_has(&lines, "state"))
+			read_place(&lines, &list->places[list->count++]);
+	}
+	list->version = (uint64_t)version;
 	error = gw_lines_end(&lines, path, fault);
 	if (error == 0)
 		*ret_region = region;
@@ -178,17 +201,4 @@ int gw_certificate_load(const char *path, const struct gw_region *region, int64_
 		return -EINVAL;
 	}
 	return 0;
-}
-
-int gw_endpoint_with_port(const char *endpoint, uint16_t port,
-			  char ret_endpoint[GW_ENDPOINT_BYTES_MAX + 1])
-{
-	const char *colon = strrchr(endpoint, ':');
-	int size;
-
-	if (strncmp(endpoint, "tcp://", 6) != 0 || !colon || colon < endpoint + 6)
-		return -EINVAL;
-	size = snprintf(ret_endpoint, GW_ENDPOINT_BYTES_MAX + 1, "%.*s:%u", (int)(colon - endpoint),
-			endpoint, port);
-	return size < 0 || (size_t)size > GW_ENDPOINT_BYTES_MAX ? -EINVAL : 0;
 }

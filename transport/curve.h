@@ -12,6 +12,7 @@
 
 #include "proto/cert.h"
 #include "transport/fault.h"
+#include "transport/schedulers.h"
 
 struct gw_keys {
 	uint8_t signing_secret[GW_SIGNING_SECRET_BYTES];
@@ -21,13 +22,12 @@ struct gw_keys {
 	struct gw_node_id node; /* of the signing key */
 };
 
-/* What everybody may know of a region, and where its scheduler listens. */
+/* What everybody may know of a region, and where its schedulers listen. */
 struct gw_region {
 	char name[GW_NAME_BYTES_MAX + 1];
 	uint8_t signing_key[GW_KEY_BYTES];
-	uint8_t exchange_key[GW_KEY_BYTES]; /* of its scheduler */
-	char state_endpoint[GW_ENDPOINT_BYTES_MAX + 1];
-	char heartbeat_endpoint[GW_ENDPOINT_BYTES_MAX + 1];
+	uint8_t exchange_key[GW_KEY_BYTES]; /* of its schedulers */
+	struct gw_scheduler_list schedulers;
 };
 
 /* Files of a folder that belongs to one identity. */
@@ -44,14 +44,11 @@ int gw_keys_load(const char *path, struct gw_keys **ret_keys, struct gw_fault *f
 struct gw_keys *gw_keys_free(struct gw_keys *keys);
 
 int gw_region_save(const char *path, const struct gw_region *region, struct gw_fault *fault);
+/* Also a file of the first form, with one scheduler. */
 int gw_region_load(const char *path, struct gw_region *ret_region, struct gw_fault *fault);
 
 /* Reads a certificate and verifies it with the region's key at `wall_us`. 0; negative errno. */
 int gw_certificate_load(const char *path, const struct gw_region *region, int64_t wall_us,
 			struct gw_cert *ret_cert, struct gw_fault *fault);
-
-/* "tcp://[fd00::1]:7100" with another port. -EINVAL: not an endpoint. */
-int gw_endpoint_with_port(const char *endpoint, uint16_t port,
-			  char ret_endpoint[GW_ENDPOINT_BYTES_MAX + 1]);
 
 #endif

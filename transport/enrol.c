@@ -15,6 +15,7 @@
 #include "proto/base/check.h"
 #include "proto/base/limits.h"
 #include "transport/identity.h"
+#include "transport/journal.h"
 #include "transport/link.h"
 #include "transport/reactor.h"
 #include "transport/zap.h"
@@ -31,6 +32,7 @@
 
 struct gw_enrol {
 	struct gw_enrol_options options;
+	struct gw_scheduler_list schedulers; /* told to who joins; none: only the ports */
 	struct gw_zsock *zsock;
 	struct gw_arena arena;
 	struct gw_buf out;
@@ -95,6 +97,7 @@ static void send_certificate(struct gw_enrol *enrol, const struct gw_route *rout
 	const Godwit__SignedCertificate *certificate =
 		gw_wire_decode(&godwit__signed_certificate__descriptor, &enrol->arena, bytes, size);
 	Godwit__SignedCertificate copy;
+	Godwit__SchedulerList schedulers;
 	uint8_t *at;
 
 	CHECK(certificate); /* it was verified, here or when it was issued */
@@ -102,6 +105,14 @@ static void send_certificate(struct gw_enrol *enrol, const struct gw_route *rout
 	reply.certificate = &copy;
 	reply.state_port = enrol->options.state_port;
 	reply.heartbeat_port = enrol->options.heartbeat_port;
+	if (enrol->schedulers.count > 0) {
+		const Godwit__SchedulerList *list =
+			gw_schedulers_message(&enrol->schedulers, &enrol->arena);
+
+		CHECK(list); /* far smaller than the arena */
+		schedulers = *list;
+		reply.schedulers = &schedulers;
+	}
 	body.kind_case = GODWIT__BODY__KIND_JOIN_REPLY;
 	body.join_reply = &reply;
 	envelope.sender = gw_wire_id(&enrol->options.keys->node.id);
@@ -265,6 +276,14 @@ static void welcome(struct gw_enrol *enrol, const struct gw_zmessage *message,
 	send_certificate(enrol, &message->route, now, bytes, size);
 }
 
+/* Why nobody may join now; NULL: they may. */
+static const char *stalled_why(const struct gw_enrol *enrol, const struct gw_now *now)
+{
+	const struct gw_journal *journal = enrol->options.journal;
+
+	return journal && journal->stalled ? journal->stalled(journal, now->mono_us) : NULL;
+}
+
 static void received(void *context, const struct gw_zmessage *message)
 {
 	struct gw_enrol *enrol = context;
@@ -272,12 +291,18 @@ static void received(void *context, const struct gw_zmessage *message)
 	uint8_t bytes[GW_CERT_BYTES_MAX];
 	const Godwit__JoinRequest *request;
 	struct gw_fault fault = {"the scheduler cannot write the identity to its disk"};
+	const char *stalled;
 	const char *wrong;
 	size_t size;
 
 	if (!allowed(enrol, now.mono_us)) {
 		refuse(enrol, message, &now, GW_REFUSAL_OVERLOAD,
 		       "too many join at once; try again in a second");
+		return;
+	}
+	stalled = stalled_why(enrol, &now);
+	if (stalled) {
+		refuse(enrol, message, &now, GW_REFUSAL_OVERLOAD, stalled);
 		return;
 	}
 	gw_arena_reset(&enrol->arena);
@@ -341,4 +366,10 @@ struct gw_enrol *gw_enrol_free(struct gw_enrol *enrol)
 uint16_t gw_enrol_port(const struct gw_enrol *enrol)
 {
 	return gw_zsock_port(enrol->zsock);
+}
+
+void gw_enrol_set_endpoints(struct gw_enrol *enrol, const struct gw_scheduler_list *list)
+{
+	CHECK(list->count <= GW_SCHEDULERS_MAX);
+	enrol->schedulers = *list;
 }

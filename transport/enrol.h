@@ -22,6 +22,7 @@
 #define GW_TOKEN_BYTES 32u
 
 struct gw_identities;
+struct gw_journal;
 struct gw_reactor;
 
 /* What a token gives to whoever brings it. */
@@ -36,9 +37,10 @@ struct gw_grant {
 };
 
 struct gw_ticket {
-	struct gw_region region; /* its endpoints are empty */
+	struct gw_region region; /* without schedulers */
 	enum _Godwit__Role role; /* what the token gives: the joiner's program sees if it is its */
-	char enrol_endpoint[GW_ENDPOINT_BYTES_MAX + 1];
+	uint32_t enrol_count;    /* 1 or more */
+	char enrol_endpoints[GW_SCHEDULERS_MAX][GW_ENDPOINT_BYTES_MAX + 1];
 	uint8_t token[GW_TOKEN_BYTES];
 };
 
@@ -71,7 +73,8 @@ struct gw_enrol_options {
 	const char *endpoint; /* to bind */
 	uint16_t state_port;  /* told to who joined */
 	uint16_t heartbeat_port;
-	gw_observe_f *observe; /* who joined and who may not; may be NULL */
+	struct gw_journal *journal; /* while it is stalled nobody joins; NULL: none */
+	gw_observe_f *observe;      /* who joined and who may not; may be NULL */
 	void *context;
 };
 
@@ -79,6 +82,8 @@ int gw_enrol_new(const struct gw_enrol_options *options, struct gw_enrol **ret_e
 		 struct gw_fault *fault);
 struct gw_enrol *gw_enrol_free(struct gw_enrol *enrol);
 uint16_t gw_enrol_port(const struct gw_enrol *enrol);
+/* All schedulers of the region, told to who joins from now on. */
+void gw_enrol_set_endpoints(struct gw_enrol *enrol, const struct gw_scheduler_list *list);
 
 /* What a JoinRequest's proof signs: token, signing key, exchange key. */
 #define GW_JOIN_DOMAIN "godwit join 1"

@@ -25,6 +25,8 @@
 #define EFFECTS_MAX 256u
 #define EFFECTS_BYTES_MAX (4u << 20)
 #define EFFECTS_KEEP_BYTES (256u << 10)
+#define ANSWER_KEEP_BYTES (256u << 10)
+#define REFUSAL_BYTES_MAX 400u
 #define WAITING_BYTES_MAX (64u << 20) /* effects whose record does not last yet */
 #define CLIENT_ROLES (1u << GODWIT__ROLE__ROLE_USER | 1u << GODWIT__ROLE__ROLE_OPERATOR)
 
@@ -49,6 +51,7 @@ struct gw_host {
 	struct gw_worker *worker;
 	struct gw_effects effects;
 	struct gw_arena arena; /* of the body in hand */
+	struct gw_buf answer;  /* being sent */
 	struct gw_timer tick;
 	struct gw_deferred durable_later;
 	struct gw_host_counts counts;
@@ -78,6 +81,17 @@ static void fail(struct gw_host *host, int error)
 	gw_reactor_timer_cancel(host->options.reactor, &host->tick);
 	if (host->options.failed)
 		host->options.failed(host->options.context, error);
+}
+
+/* Whether this process is still the one that may speak; once it is not, the host has failed. */
+static bool is_valid(struct gw_host *host)
+{
+	struct gw_journal *journal = host->options.journal;
+
+	if (!host->failed && journal && journal->valid &&
+	    !journal->valid(journal, gw_reactor_now(host->options.reactor).mono_us))
+		fail(host, -ESTALE);
+	return !host->failed;
 }
 
 /* Keeps a copy until the record that it waits for lasts. */
@@ -143,27 +157,39 @@ static void send_to_peer(struct gw_host *host, const struct gw_effect *effect)
 		host->counts.dropped++;
 }
 
-/* Encodes `body` for a client, with its own request number. */
+/* Sends an encoded Body to a client, with its own request number. */
 static void answer(struct gw_host *host, const struct gw_session_key *to, uint64_t number,
-		   const Godwit__Body *body)
+		   const uint8_t *bytes, size_t size)
 {
-	Godwit__Body numbered = *body;
-	uint8_t *bytes;
-	size_t size;
+	Godwit__Body tail = GODWIT__BODY__INIT;
+	struct gw_buf *out = &host->answer;
+	uint8_t *at;
 
-	numbered.request = number;
-	size = gw_wire_body_size(&numbered);
-	bytes = malloc(size);
-	if (!bytes) {
+	/* Encoded messages that stand one after the other are one message, the last field of a
+	 * number the one that counts (protobuf's encoding guide): nothing is decoded here. */
+	tail.request = number;
+	out->size = 0;
+	at = gw_buf_grow(out, size + gw_wire_body_size(&tail));
+	if (!at) {
 		fail(host, -ENOMEM);
 		return;
 	}
-	gw_wire_encode_body(&numbered, bytes);
-	/* A client that is gone, or does not read while 8 MiB wait, is not owed an answer. */
-	if (gw_sessions_send(host->sessions, *to, GW_CHANNEL_STATE, host->term, bytes, size) !=
-	    GW_LINK_QUEUED)
-		host->counts.dropped++;
-	free(bytes);
+	memcpy(at, bytes, size);
+	gw_wire_encode_body(&tail, at + size);
+	switch (gw_sessions_send(host->sessions, *to, GW_CHANNEL_STATE, host->term, out->bytes,
+				 out->size)) {
+	case GW_LINK_QUEUED:
+		break;
+	case GW_LINK_CLOSED:
+	case GW_LINK_TOO_LARGE:         /* never: reply_to_client saw to it */
+		host->counts.dropped++; /* a client that is gone is not owed an answer */
+		break;
+	case GW_LINK_FULL:
+		gw_sessions_end(host->sessions, *to, "it does not read its answers");
+		break;
+	}
+	if (out->capacity > ANSWER_KEEP_BYTES)
+		gw_buf_deinit(out);
 }
 
 static void answer_refusal(struct gw_host *host, const struct gw_session_key *to, uint64_t number,
@@ -171,33 +197,35 @@ static void answer_refusal(struct gw_host *host, const struct gw_session_key *to
 {
 	Godwit__Refusal refusal = GODWIT__REFUSAL__INIT;
 	Godwit__Body body = GODWIT__BODY__INIT;
-	char copy[160];
+	uint8_t bytes[REFUSAL_BYTES_MAX + 32];
+	char copy[REFUSAL_BYTES_MAX];
 
 	(void)snprintf(copy, sizeof(copy), "%s", text);
 	refusal.text = copy;
 	refusal.code = code;
 	body.kind_case = GODWIT__BODY__KIND_REFUSAL;
 	body.refusal = &refusal;
-	answer(host, to, number, &body);
+	CHECK(gw_wire_body_size(&body) <= sizeof(bytes));
+	gw_wire_encode_body(&body, bytes);
+	answer(host, to, number, bytes, gw_wire_body_size(&body));
 }
 
 static void reply_to_client(struct gw_host *host, const struct gw_effect *effect)
 {
 	struct request *request = gw_table_remove(&host->requests, &effect->reply.request);
-	const Godwit__Body *body;
-	struct gw_arena arena;
+	uint32_t *count;
 
 	if (!request)
 		return; /* answered already */
-	gw_arena_init(&arena, GW_DECODE_BYTES_MAX);
-	body = gw_wire_decode_body(&arena, effect->reply.bytes, effect->reply.size);
-	CHECK(body); /* the core encoded it */
+	count = gw_sessions_requests(host->sessions, request->from);
+	if (count && *count > 0) /* 0: the session is a new one on the same connection */
+		--*count;
 	if (effect->reply.size > GW_LINK_BODY_BYTES_MAX - 16)
 		answer_refusal(host, &request->from, request->number, GW_REFUSAL_OVERLOAD,
 			       "the answer is larger than a message may be; ask for less");
 	else
-		answer(host, &request->from, request->number, body);
-	gw_arena_deinit(&arena);
+		answer(host, &request->from, request->number, effect->reply.bytes,
+		       effect->reply.size);
 	free(request);
 }
 
@@ -317,7 +345,7 @@ static void step(struct gw_host *host, struct gw_event *event)
 
 	CHECK(!host->stepping);
 	host->stepping = true;
-	while (again && !host->failed) {
+	while (again && is_valid(host)) {
 		int error;
 
 		event->now = gw_reactor_now(host->options.reactor);
@@ -357,7 +385,7 @@ void gw_host_durable(struct gw_host *host, uint64_t seq)
 		return;
 	host->durable_seq = seq;
 	while (host->waiting_first && host->waiting_first->effect.after_seq <= seq &&
-	       !host->failed) {
+	       is_valid(host)) {
 		carry_out(host, &host->waiting_first->effect);
 		drop_waiting(host);
 	}
@@ -393,30 +421,35 @@ static void session_down(void *context, struct gw_node_id node, const char *reas
 		gw_host_feed(host, &event);
 }
 
-static uint32_t requests_of(const struct gw_host *host, const struct gw_session_key *from)
+/* Why this request is not to reach the core now; NULL: it may. */
+static const char *overload(const struct gw_host *host, uint32_t request_count,
+			    const Godwit__Body *body)
 {
-	uint32_t count = 0;
+	const struct gw_journal *journal = host->options.journal;
 
-	for (uint32_t i = 0; i < host->requests.count; i++) {
-		const struct request *request = host->requests.entries[i];
-
-		if (memcmp(&request->from, from, sizeof(*from)) == 0)
-			count++;
-	}
-	return count;
+	if (host->requests.count >= GW_HOST_REQUESTS_MAX ||
+	    request_count >= GW_HOST_REQUESTS_PER_CLIENT_MAX)
+		return "too many requests wait for an answer; try again later";
+	/* What ends work, looks at it or only plans it goes on. */
+	if (body->kind_case == GODWIT__BODY__KIND_SUBMIT_REQUEST &&
+	    !body->submit_request->dry_run && journal && journal->stalled)
+		return journal->stalled(journal, gw_reactor_now(host->options.reactor).mono_us);
+	return NULL;
 }
 
 static void submit(struct gw_host *host, const struct gw_session_key *from,
 		   const struct gw_peer *peer, const Godwit__Body *body)
 {
 	struct gw_event event = {.kind = GW_EVENT_SUBMIT};
+	uint32_t *count = gw_sessions_requests(host->sessions, *from);
 	struct request *request;
+	const char *why;
 
-	if (host->requests.count >= GW_HOST_REQUESTS_MAX ||
-	    requests_of(host, from) >= GW_HOST_REQUESTS_PER_CLIENT_MAX) {
+	CHECK(count); /* it has just spoken */
+	why = overload(host, *count, body);
+	if (why) {
 		host->counts.refused_overload++;
-		answer_refusal(host, from, body->request, GW_REFUSAL_OVERLOAD,
-			       "too many requests wait for an answer; try again later");
+		answer_refusal(host, from, body->request, GW_REFUSAL_OVERLOAD, why);
 		return;
 	}
 	request = malloc(sizeof(*request));
@@ -432,6 +465,7 @@ static void submit(struct gw_host *host, const struct gw_session_key *from,
 		fail(host, -ENOMEM);
 		return;
 	}
+	++*count;
 	event.submit.request = request->handle;
 	event.submit.user = peer;
 	event.submit.body = body;
@@ -445,6 +479,23 @@ static void note_term(struct gw_host *host, uint64_t term)
 		host->term = term;
 }
 
+static bool session_may_speak(void *context)
+{
+	return is_valid(context);
+}
+
+/* The leader told where its region's schedulers are. False: it did not. */
+static bool take_list(struct gw_host *host, const Godwit__SchedulerList *message)
+{
+	struct gw_scheduler_list list;
+
+	if (is_server(host) || !gw_schedulers_read(message, &list))
+		return false;
+	if (gw_sessions_take_list(host->sessions, &list) && host->options.schedulers)
+		host->options.schedulers(host->options.context, &list);
+	return true;
+}
+
 static bool session_body(void *context, struct gw_session_key from, const struct gw_peer *peer,
 			 enum gw_channel channel, const struct gw_link_delivery *delivery)
 {
@@ -452,8 +503,11 @@ static bool session_body(void *context, struct gw_session_key from, const struct
 	struct gw_event event = {.kind = GW_EVENT_MESSAGE};
 	const Godwit__Body *body =
 		gw_wire_decode_body(&host->arena, delivery->body, delivery->size);
+	bool good = body != NULL;
 
-	if (body) {
+	if (body && body->kind_case == GODWIT__BODY__KIND_SCHEDULER_LIST) {
+		good = take_list(host, body->scheduler_list);
+	} else if (body) {
 		host->counts.messages++;
 		note_term(host, delivery->term);
 		event.message.peer = peer;
@@ -468,7 +522,7 @@ static bool session_body(void *context, struct gw_session_key from, const struct
 	if (host->arena.used_bytes > EFFECTS_KEEP_BYTES)
 		gw_arena_deinit(&host->arena);
 	gw_arena_reset(&host->arena);
-	return body != NULL;
+	return good;
 }
 
 static void session_notice(void *context, const char *text)
@@ -496,6 +550,7 @@ static int start(struct gw_host *host, struct gw_fault *fault)
 		.down = session_down,
 		.body = session_body,
 		.notice = session_notice,
+		.may_speak = session_may_speak,
 		.context = host,
 	};
 	int error = gw_effects_init(&host->effects, EFFECTS_MAX, EFFECTS_BYTES_MAX);
@@ -527,6 +582,7 @@ int gw_host_new(const struct gw_host_options *options, struct gw_host **ret_host
 	host->durable_later.call = durable_later;
 	host->durable_later.context = host;
 	gw_arena_init(&host->arena, GW_DECODE_BYTES_MAX);
+	gw_buf_init(&host->answer, GW_MESSAGE_BYTES_MAX);
 	gw_table_init(&host->requests, sizeof(uint64_t), GW_HOST_REQUESTS_MAX, hash_key);
 	error = start(host, fault);
 	if (error < 0) {
@@ -553,6 +609,7 @@ struct gw_host *gw_host_free(struct gw_host *host)
 	gw_table_deinit(&host->requests);
 	gw_effects_deinit(&host->effects);
 	gw_arena_deinit(&host->arena);
+	gw_buf_deinit(&host->answer);
 	free(host);
 	return NULL;
 }
@@ -566,6 +623,11 @@ void gw_host_start(struct gw_host *host)
 	gw_host_feed(host, &begin);
 	if (is_server(host))
 		gw_host_feed(host, &role);
+}
+
+void gw_host_set_endpoints(struct gw_host *host, const struct gw_scheduler_list *list)
+{
+	gw_sessions_set_list(host->sessions, list);
 }
 
 void gw_host_stop(struct gw_host *host)

@@ -9,7 +9,10 @@
  *
  * Clients of a scheduler (roles USER and OPERATOR) have a session for each connection; a body
  * becomes SUBMIT with a handle, and the REPLY goes back with the client's own request number.
- * Agents have one session for each node. A full queue is a Refusal with GW_REFUSAL_OVERLOAD.
+ * Agents have one session for each node. A full queue is a Refusal with GW_REFUSAL_OVERLOAD, and so
+ * is new work while the journal is stalled; a client whose answers queue up unread loses its session.
+ * libzmq's ROUTER reads its connections in turn, message by message, so none of them waits for
+ * another's flood.
  */
 #ifndef GODWIT_TRANSPORT_HOST_H
 #define GODWIT_TRANSPORT_HOST_H
@@ -25,6 +28,7 @@
 #define GW_HOST_CLIENTS_MAX 1024u  /* client sessions */
 #define GW_HOST_REQUESTS_MAX 4096u /* requests of all clients not yet answered */
 #define GW_HOST_REQUESTS_PER_CLIENT_MAX 64u
+#define GW_HOST_ANSWERS_BYTES_MAX (256u << 20) /* queued for all clients */
 
 struct gw_host;
 struct gw_identities;
@@ -33,8 +37,12 @@ struct gw_reactor;
 /* Carries out SPAWN, KILL, FORGET, STREAM or PROBE. The bytes are valid during the call. It must
  * not call gw_host_feed; what happens at once is fed from a deferred call. */
 typedef void gw_host_effect_f(void *context, const struct gw_effect *effect);
-/* The core said that it cannot go on: the daemon must end. */
+/* The host cannot go on: no event reaches the core and nothing is said from now on. -ESTALE: the
+ * journal says that another process leads; else the core or its journal failed and the daemon must
+ * end. Called once, from within a step: free the host later. */
 typedef void gw_host_failed_f(void *context, int error);
+/* Client: the leader told a newer list of its region's schedulers, for the region file. */
+typedef void gw_host_schedulers_f(void *context, const struct gw_scheduler_list *list);
 /* Client: what the connection to the scheduler is doing, for the log. One sentence. */
 typedef void gw_host_notice_f(void *context, const char *text);
 
@@ -54,9 +62,10 @@ struct gw_host_options {
 	uint32_t worker_count;      /* threads for PLAN; a core that plans needs one */
 	gw_host_effect_f *effect;   /* NULL: such effects are a broken invariant */
 	gw_host_failed_f *failed;
-	gw_host_notice_f *notice; /* may be NULL */
-	gw_observe_f *observe;    /* server: sessions and revocations; may be NULL */
-	void *context;            /* of the four above */
+	gw_host_notice_f *notice;         /* may be NULL */
+	gw_host_schedulers_f *schedulers; /* client; may be NULL */
+	gw_observe_f *observe;            /* server: sessions and revocations; may be NULL */
+	void *context;                    /* of the five above */
 };
 
 struct gw_host_counts {
@@ -66,6 +75,7 @@ struct gw_host_counts {
 	uint64_t refused_malformed; /* not an envelope, or not a body */
 	uint64_t refused_overload;  /* requests past a limit */
 	uint64_t refused_protocol;  /* no common version */
+	uint64_t slow_readers;      /* client sessions ended since their answers queued up */
 	uint64_t dropped;           /* bodies for a peer without session or with a full queue; the
 				       session is then started anew, so that inventories tell */
 };
@@ -82,6 +92,9 @@ void gw_host_start(struct gw_host *host);
 void gw_host_feed(struct gw_host *host, struct gw_event *event);
 /* Records up to `seq` last. */
 void gw_host_durable(struct gw_host *host, uint64_t seq);
+/* Server: where this region's schedulers listen, told to agents and clients, those of now and those
+ * to come. A list that is not newer changes nothing. */
+void gw_host_set_endpoints(struct gw_host *host, const struct gw_scheduler_list *list);
 /* Feeds STOP and sends what the core has left to say. */
 void gw_host_stop(struct gw_host *host);
 

@@ -12,6 +12,7 @@
 #include "proto/base/check.h"
 #include "proto/base/limits.h"
 #include "transport/clock.h"
+#include "transport/dial.h"
 #include "transport/enrol.h"
 #include "transport/file.h"
 #include "transport/link.h"
@@ -27,17 +28,17 @@ struct join {
 	struct gw_keys *keys;
 	const char *name;
 	struct gw_reactor *reactor;
-	struct gw_zsock *zsock;
+	struct gw_dial *dial;
 	void *zmq;
 	struct gw_timer retry;
 	struct gw_fault *fault;
 	bool done;
+	bool busy;    /* it refused for overload, so far */
 	bool strange; /* the last try met something else than the scheduler */
 	int error;
 	uint8_t certificate[GW_CERT_BYTES_MAX];
 	size_t certificate_size;
-	uint16_t state_port;
-	uint16_t heartbeat_port;
+	struct gw_scheduler_list schedulers; /* told by the one that answered */
 };
 
 static ProtobufCBinaryData field(const uint8_t *bytes, size_t size)
@@ -83,7 +84,7 @@ static void send_request(void *context)
 	CHECK(gw_wire_size(&envelope.base) <= sizeof(message));
 	gw_wire_encode(&envelope.base, message);
 	/* Without a connection it is sent when there is one. */
-	(void)gw_zsock_send(join->zsock, NULL, message, gw_wire_size(&envelope.base));
+	(void)gw_dial_send_state(join->dial, message, gw_wire_size(&envelope.base));
 	/* Each holds the token. */
 	sodium_memzero(proof, sizeof(proof));
 	sodium_memzero(bytes, sizeof(bytes));
@@ -102,13 +103,35 @@ static void receive_refusal(struct join *join, struct gw_arena *arena,
 	const Godwit__Refusal *refusal = gw_wire_decode(&godwit__refusal__descriptor, arena,
 							envelope->body.data, envelope->body.len);
 
+	gw_fault_set(join->fault, "the scheduler refuses: %.400s",
+		     refusal ? refusal->text : "it does not say why");
 	if (refusal && refusal->code == GW_REFUSAL_OVERLOAD) {
+		join->busy = true;
 		gw_reactor_timer_set(join->reactor, &join->retry, gw_clock_mono_us() + RETRY_US);
 		return;
 	}
-	gw_fault_set(join->fault, "the scheduler refuses: %.400s",
-		     refusal ? refusal->text : "it does not say why");
 	finish(join, -EACCES);
+}
+
+/* All of them as told, or the one that answered at the ports it told. */
+static bool read_schedulers(struct join *join, const Godwit__JoinReply *reply)
+{
+	struct gw_scheduler_list list = {.count = 1};
+	const char *endpoint = gw_dial_endpoint(join->dial);
+	bool good;
+
+	if (reply->schedulers)
+		good = gw_schedulers_read(reply->schedulers, &list);
+	else
+		good = gw_endpoint_with_port(endpoint, (uint16_t)reply->state_port,
+					     list.places[0].state) == 0 &&
+		       gw_endpoint_with_port(endpoint, (uint16_t)reply->heartbeat_port,
+					     list.places[0].heartbeat) == 0;
+	if (good)
+		join->schedulers = list;
+	else
+		gw_fault_set(join->fault, "the scheduler's answer does not say where it listens");
+	return good;
 }
 
 static void receive_reply(struct join *join, struct gw_arena *arena,
@@ -136,9 +159,7 @@ static void receive_reply(struct join *join, struct gw_arena *arena,
 	/* What is signed is inside, as opaque bytes: writing the outer message anew is harmless. */
 	gw_wire_encode(&reply->certificate->base, join->certificate);
 	join->certificate_size = size;
-	join->state_port = (uint16_t)reply->state_port;
-	join->heartbeat_port = (uint16_t)reply->heartbeat_port;
-	finish(join, 0);
+	finish(join, read_schedulers(join, reply) ? 0 : -EPROTO);
 }
 
 static void received(void *context, const struct gw_zmessage *message)
@@ -149,6 +170,7 @@ static void received(void *context, const struct gw_zmessage *message)
 
 	if (join->done)
 		return;
+	gw_dial_answered(join->dial);
 	gw_arena_init(&arena, DECODE_BYTES_MAX);
 	envelope = gw_wire_decode_envelope(&arena, message->bytes, message->size);
 	if (envelope && envelope->control == GODWIT__LINK_CONTROL__LINK_REFUSE)
@@ -169,7 +191,8 @@ static void connection(void *context, enum gw_connection state, int fd)
 		send_request(join);
 		break;
 	case GW_CONNECTION_DOWN:
-		break; /* libzmq connects again, then the request is sent again */
+	case GW_CONNECTION_ABSENT:
+		break; /* the request is sent again when there is a connection again */
 	case GW_CONNECTION_REFUSED:
 	case GW_CONNECTION_STRANGE:
 		join->strange = true; /* or the connection broke in its handshake: try on */
@@ -179,18 +202,26 @@ static void connection(void *context, enum gw_connection state, int fd)
 
 static int ask(struct join *join, uint64_t limit_us)
 {
-	const struct gw_zsock_options options = {
+	const struct gw_ticket *ticket = join->ticket;
+	struct gw_scheduler_list list = {.count = ticket->enrol_count};
+	struct gw_dial_options options = {
 		.reactor = join->reactor,
 		.zmq = join->zmq,
 		.keys = join->keys,
-		.server_key = join->ticket->region.exchange_key,
-		.endpoint = join->ticket->enrol_endpoint,
+		.server_key = ticket->region.exchange_key,
+		.schedulers = &list,
 		.received = received,
 		.connection = connection,
 		.context = join,
 	};
 	uint64_t until_us = gw_clock_mono_us() + limit_us;
-	int error = gw_zsock_open(&options, &join->zsock, join->fault);
+	int error;
+
+	for (uint32_t i = 0; i < list.count; i++)
+		memcpy(list.places[i].state, ticket->enrol_endpoints[i],
+		       sizeof(list.places[i].state));
+	randombytes_buf(&options.seed, sizeof(options.seed));
+	error = gw_dial_new(&options, &join->dial, join->fault);
 
 	while (error == 0 && !join->done && gw_clock_mono_us() < until_us)
 		error = gw_reactor_turn(join->reactor, until_us);
@@ -200,12 +231,15 @@ static int ask(struct join *join, uint64_t limit_us)
 		gw_fault_set(join->fault,
 			     "what answers at %s is not the scheduler that the ticket names: it "
 			     "has another key",
-			     join->ticket->enrol_endpoint);
+			     gw_dial_endpoint(join->dial));
 		return -EPROTO;
 	}
+	if (!join->done && join->busy)
+		return -EACCES; /* its sentence stands */
 	if (!join->done) {
-		gw_fault_set(join->fault, "no scheduler answers at %s",
-			     join->ticket->enrol_endpoint);
+		gw_fault_set(join->fault, "no scheduler answers at %s%s",
+			     gw_dial_endpoint(join->dial),
+			     list.count > 1 ? " or at the region's other places" : "");
 		return -ETIMEDOUT;
 	}
 	return join->error;
@@ -228,13 +262,8 @@ static int keep(struct join *join, const char *directory)
 						    : "it is for other keys");
 		return -EPROTO;
 	}
-	error = gw_endpoint_with_port(join->ticket->enrol_endpoint, join->state_port,
-				      region.state_endpoint);
-	if (error == 0)
-		error = gw_endpoint_with_port(join->ticket->enrol_endpoint, join->heartbeat_port,
-					      region.heartbeat_endpoint);
-	if (error == 0)
-		error = gw_file_path(path, sizeof(path), directory, GW_CERTIFICATE_FILE);
+	region.schedulers = join->schedulers;
+	error = gw_file_path(path, sizeof(path), directory, GW_CERTIFICATE_FILE);
 	if (error == 0)
 		error = gw_file_write(path, 0644, false, join->certificate, join->certificate_size,
 				      join->fault);
@@ -277,10 +306,32 @@ static int open_keys(const char *directory, struct gw_keys **ret_keys, struct gw
 	return error == -EEXIST ? gw_keys_load(path, ret_keys, fault) : error;
 }
 
+static int join_region(struct join *join, const char *directory, uint64_t limit_us)
+{
+	int error;
+
+	join->retry.fired = send_request;
+	join->retry.context = join;
+	error = open_keys(directory, &join->keys, join->fault);
+	if (error == 0)
+		error = gw_reactor_new(&join->reactor);
+	if (error == 0) {
+		join->zmq = gw_zmq_new();
+		error = join->zmq ? ask(join, limit_us) : -ENOMEM;
+	}
+	if (error == 0)
+		error = keep(join, directory);
+	gw_dial_free(join->dial);
+	gw_zmq_free(join->zmq);
+	gw_reactor_free(join->reactor);
+	gw_keys_free(join->keys);
+	return error;
+}
+
 int gw_join(const char *directory, const struct gw_ticket *ticket, const char *name,
 	    uint64_t limit_us, struct gw_fault *fault)
 {
-	struct join join = {.ticket = ticket, .name = name, .fault = fault};
+	struct join *join;
 	int error;
 
 	if (joined_already(directory, ticket))
@@ -292,20 +343,13 @@ int gw_join(const char *directory, const struct gw_ticket *ticket, const char *n
 			     name, GW_NAME_BYTES_MAX);
 		return -EINVAL;
 	}
-	join.retry.fired = send_request;
-	join.retry.context = &join;
-	error = open_keys(directory, &join.keys, fault);
-	if (error == 0)
-		error = gw_reactor_new(&join.reactor);
-	if (error == 0) {
-		join.zmq = gw_zmq_new();
-		error = join.zmq ? ask(&join, limit_us) : -ENOMEM;
-	}
-	if (error == 0)
-		error = keep(&join, directory);
-	gw_zsock_close(join.zsock);
-	gw_zmq_free(join.zmq);
-	gw_reactor_free(join.reactor);
-	gw_keys_free(join.keys);
+	join = calloc(1, sizeof(*join)); /* too large for the stack */
+	if (!join)
+		return -ENOMEM;
+	join->ticket = ticket;
+	join->name = name;
+	join->fault = fault;
+	error = join_region(join, directory, limit_us);
+	free(join);
 	return error;
 }

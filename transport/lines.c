@@ -25,6 +25,20 @@ static char *next_line(struct gw_lines *lines)
 	return line;
 }
 
+bool gw_lines_is(const char *text, const char *header)
+{
+	size_t size = strlen(header);
+
+	return strncmp(text, header, size) == 0 && text[size] == '\n';
+}
+
+bool gw_lines_has(const struct gw_lines *lines, const char *word)
+{
+	size_t size = strlen(word);
+
+	return !failed(lines) && strncmp(lines->at, word, size) == 0 && lines->at[size] == ' ';
+}
+
 void gw_lines_init(struct gw_lines *lines, char *text, const char *header)
 {
 	char *line;

@@ -18,7 +18,11 @@ struct gw_lines {
 	struct gw_fault error; /* text[0] == 0: none yet */
 };
 
+/* Whether the text begins with this line: tells a file's forms apart. */
+bool gw_lines_is(const char *text, const char *header);
 void gw_lines_init(struct gw_lines *lines, char *text, const char *header);
+/* Whether the next line begins with this word: for lines that may be there or not. */
+bool gw_lines_has(const struct gw_lines *lines, const char *word);
 void gw_lines_text(struct gw_lines *lines, const char *word, char *ret_text, size_t text_bytes);
 /* A name in a certificate's sense; "-" stands for empty where that may be. */
 void gw_lines_name(struct gw_lines *lines, const char *word, bool may_be_empty,

@@ -615,6 +615,17 @@ void gw_link_tick(struct gw_link *link, const struct gw_now *now)
 	resynchronise(link);
 }
 
+void gw_link_ask(struct gw_link *link)
+{
+	if (!link->refused)
+		resynchronise(link);
+}
+
+size_t gw_link_unanswered_bytes(const struct gw_link *link)
+{
+	return link->in_flight_bytes + (link->hello_again_us != GW_NEVER_US);
+}
+
 bool gw_link_heartbeat(struct gw_link *link, const struct gw_now *now, struct gw_arena *arena,
 		       uint64_t term, const uint8_t *body, size_t size, struct gw_buf *out)
 {

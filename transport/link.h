@@ -105,6 +105,10 @@ bool gw_link_next(struct gw_link *link, const struct gw_now *now, struct gw_buf 
 /* The time for gw_link_tick; GW_NEVER_US. */
 uint64_t gw_link_wake_us(const struct gw_link *link);
 void gw_link_tick(struct gw_link *link, const struct gw_now *now);
+/* Asks the peer where it stands: whoever lives answers at once. */
+void gw_link_ask(struct gw_link *link);
+/* Bytes handed to the connection that the peer has not answered yet, a HELLO included; 0: none. */
+size_t gw_link_unanswered_bytes(const struct gw_link *link);
 
 /*
  * The heartbeat channel of the same peer: an envelope that is not sequenced. A Heartbeat or

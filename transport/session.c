@@ -12,77 +12,25 @@
 #include "transport/session.h"
 
 #include <errno.h>
-#include <netdb.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 
 #include <sodium.h>
 
 #include "proto/base/check.h"
-#include "proto/base/table.h"
 #include "transport/identity.h"
-#include "transport/reactor.h"
+#include "transport/session_state.h"
 #include "transport/zap.h"
-#include "transport/zsock.h"
 
-#define GREET_US_MIN GW_US_PER_S /* after a refusal; doubles */
-#define GREET_US_MAX (60 * GW_US_PER_S)
 #define CLIENT_IDLE_US (120 * GW_US_PER_S)
+#define ASK_US (2 * GW_US_PER_S)  /* of silence, while heartbeats go out */
+#define LIST_BYTES_MAX (4u << 10) /* eight places */
+#define SLOW_READER "it does not read its answers"
 #define ARENA_KEEP_BYTES (256u << 10) /* a larger one is given back after use */
 #define CLIENT_ROLES (1u << GODWIT__ROLE__ROLE_USER | 1u << GODWIT__ROLE__ROLE_OPERATOR)
 #define AGENT_ROLE (1u << GODWIT__ROLE__ROLE_AGENT)
 
-struct session {
-	struct gw_session_key key; /* first */
-	struct gw_sessions *sessions;
-	struct gw_link *link;
-	struct gw_peer peer;
-	struct gw_timer timer;    /* the link's */
-	struct gw_timer greeting; /* client: a HELLO after a refusal */
-	uint64_t greet_delay_us;
-	uint64_t refused_us; /* last; 0: never */
-	struct gw_route state_route;
-	struct gw_route heartbeat_route;
-	bool has_state_route;
-	bool has_heartbeat_route;
-	bool up;                 /* the core was told */
-	bool ended;              /* to be freed */
-	const char *down_reason; /* the core is to be told; static text */
-	uint64_t used_us;
-	int fd;                          /* of its TCP connection, as of the last HELLO */
-	struct sockaddr_storage fd_peer; /* whose it was then */
-	socklen_t fd_peer_size;
-};
-
-struct gw_sessions {
-	struct gw_host_options options;
-	struct gw_session_calls calls;
-	struct gw_host_counts *counts;
-	struct gw_zsock *state;
-	struct gw_zsock *heartbeat;
-	struct gw_table table;
-	uint32_t client_count;
-	struct gw_timer idle_timer; /* runs while there are clients */
-	struct gw_deferred sweep;
-	struct gw_arena arena;
-	struct gw_buf out;
-	struct session *only; /* client: the scheduler's */
-	const char *noticed;  /* the last thing said */
-};
-
-static bool is_server(const struct gw_sessions *sessions)
-{
-	return sessions->options.identities != NULL;
-}
-
-static struct gw_now now_of(const struct gw_sessions *sessions)
-{
-	return gw_reactor_now(sessions->options.reactor);
-}
-
-/* The core hears of it from a deferred call, and only if it knew the session as up. */
-static void set_down(struct session *session, const char *reason)
+void gw_session_down(struct session *session, const char *reason)
 {
 	gw_link_disconnected(session->link);
 	session->has_state_route = false;
@@ -94,24 +42,60 @@ static void set_down(struct session *session, const char *reason)
 	gw_reactor_defer(session->sessions->options.reactor, &session->sessions->sweep);
 }
 
-/* Hands the connection whatever the link has to say. */
-static void flush(struct session *session)
+static bool may_speak(const struct gw_sessions *sessions)
+{
+	return !is_server(sessions) || sessions->calls.may_speak(sessions->calls.context);
+}
+
+static int send_state(struct gw_sessions *sessions, const struct gw_route *route)
+{
+	const struct gw_buf *out = &sessions->out;
+
+	return is_server(sessions) ? gw_zsock_send(sessions->state, route, out->bytes, out->size)
+				   : gw_dial_send_state(sessions->dial, out->bytes, out->size);
+}
+
+/* Keeps the sum of what waits for clients; past its limit the slowest reader goes. */
+static void count_queued(struct session *session)
+{
+	struct gw_sessions *sessions = session->sessions;
+	size_t queued = gw_link_queued_bytes(session->link);
+	struct session *slowest = session;
+
+	if (session->key.connection == 0)
+		return;
+	sessions->client_queued_bytes += queued - session->queued_bytes;
+	session->queued_bytes = queued;
+	if (sessions->client_queued_bytes <= GW_HOST_ANSWERS_BYTES_MAX)
+		return;
+	for (uint32_t i = 0; i < sessions->table.count; i++) {
+		struct session *other = sessions->table.entries[i];
+
+		if (other->queued_bytes > slowest->queued_bytes && !other->ended)
+			slowest = other;
+	}
+	gw_sessions_end(sessions, slowest->key, SLOW_READER);
+}
+
+void gw_session_flush(struct session *session)
 {
 	struct gw_sessions *sessions = session->sessions;
 	struct gw_now now = now_of(sessions);
-	const struct gw_route *route = is_server(sessions) ? &session->state_route : NULL;
 
+	if (!may_speak(sessions)) { /* for good */
+		gw_reactor_timer_cancel(sessions->options.reactor, &session->timer);
+		return;
+	}
 	for (;;) {
 		int error;
 
 		sessions->out.size = 0;
-		if ((route && !session->has_state_route) ||
+		if ((is_server(sessions) && !session->has_state_route) ||
 		    !gw_link_next(session->link, &now, &sessions->out))
 			break;
-		error = gw_zsock_send(sessions->state, route, sessions->out.bytes,
-				      sessions->out.size);
+		error = send_state(sessions, &session->state_route);
 		if (error == -EHOSTUNREACH) {
-			set_down(session, "its connection is gone");
+			gw_session_down(session, "its connection is gone");
 			break;
 		}
 		/* -EAGAIN: the link sends it again when no acknowledgement comes. */
@@ -120,6 +104,10 @@ static void flush(struct session *session)
 		gw_buf_deinit(&sessions->out);
 	gw_reactor_timer_set(sessions->options.reactor, &session->timer,
 			     gw_link_wake_us(session->link));
+	if (is_server(sessions))
+		count_queued(session);
+	else
+		gw_dial_expect(sessions->dial, gw_link_unanswered_bytes(session->link));
 }
 
 static void timer_fired(void *context)
@@ -128,33 +116,7 @@ static void timer_fired(void *context)
 	struct gw_now now = now_of(session->sessions);
 
 	gw_link_tick(session->link, &now);
-	flush(session);
-}
-
-/* Says HELLO on the connection that stands. */
-static void greet(void *context)
-{
-	struct session *session = context;
-	struct gw_now now = now_of(session->sessions);
-
-	gw_reactor_timer_cancel(session->sessions->options.reactor, &session->greeting);
-	gw_link_connected(session->link, &now);
-	flush(session);
-}
-
-/* What the peer refuses now (it is full, or of another version) it may take later, and the
- * connection may stand all the while. */
-static void greet_later(struct session *session)
-{
-	uint64_t now_us = now_of(session->sessions).mono_us;
-	bool again = session->refused_us != 0 && now_us - session->refused_us < 2 * GREET_US_MAX;
-
-	session->greet_delay_us = again ? 2 * session->greet_delay_us : GREET_US_MIN;
-	if (session->greet_delay_us > GREET_US_MAX)
-		session->greet_delay_us = GREET_US_MAX;
-	session->refused_us = now_us;
-	gw_reactor_timer_set(session->sessions->options.reactor, &session->greeting,
-			     now_us + session->greet_delay_us);
+	gw_session_flush(session);
 }
 
 static struct gw_link *make_link(const struct session *session)
@@ -178,12 +140,12 @@ static void free_session(struct session *session)
 	gw_reactor_timer_cancel(session->sessions->options.reactor, &session->timer);
 	gw_reactor_timer_cancel(session->sessions->options.reactor, &session->greeting);
 	gw_link_free(session->link);
+	session->sessions->client_queued_bytes -= session->queued_bytes;
 	free(session);
 }
 
-/* NULL: at a limit, or out of memory. */
-static struct session *add_session(struct gw_sessions *sessions, struct gw_session_key key,
-				   const struct gw_peer *peer)
+struct session *gw_session_add(struct gw_sessions *sessions, struct gw_session_key key,
+			       const struct gw_peer *peer)
 {
 	struct session *session = calloc(1, sizeof(*session));
 	struct gw_now now = now_of(sessions);
@@ -193,11 +155,11 @@ static struct session *add_session(struct gw_sessions *sessions, struct gw_sessi
 	session->key = key;
 	session->sessions = sessions;
 	session->peer = *peer;
-	session->fd = -1;
+	session->tcp.fd = -1;
 	session->used_us = now.mono_us;
 	session->timer.fired = timer_fired;
 	session->timer.context = session;
-	session->greeting.fired = greet;
+	session->greeting.fired = gw_session_greet;
 	session->greeting.context = session;
 	session->link = make_link(session);
 	if (!session->link || gw_table_add(&sessions->table, session) < 0) {
@@ -256,50 +218,12 @@ static void sweep(void *context)
 	}
 }
 
-/* Whether the descriptor that a message came by is still a connection of its sender's host. It may
- * be another's by now; one of the same host, shut in its place, connects again. */
-static bool is_connection_of(const struct gw_zmessage *message)
-{
-	struct sockaddr_storage peer;
-	socklen_t size = sizeof(peer);
-	char host[NI_MAXHOST];
-
-	return message->fd >= 0 && message->peer_address &&
-	       getpeername(message->fd, (struct sockaddr *)&peer, &size) == 0 &&
-	       getnameinfo((struct sockaddr *)&peer, size, host, sizeof(host), NULL, 0,
-			   NI_NUMERICHOST) == 0 &&
-	       strcmp(host, message->peer_address) == 0;
-}
-
-/* Shuts a TCP connection under libzmq, which then sees it end. */
-static void shut(int fd)
-{
-	if (fd >= 0)
-		(void)shutdown(fd, SHUT_RDWR); /* it may be gone already */
-}
-
 /* Notes the connection that the session uses from now on. */
 static void take_connection(struct session *session, const struct gw_zmessage *message)
 {
 	session->state_route = message->route;
 	session->has_state_route = true;
-	session->fd = message->fd;
-	session->fd_peer_size = sizeof(session->fd_peer);
-	memset(&session->fd_peer, 0, sizeof(session->fd_peer));
-	if (session->fd < 0 || getpeername(session->fd, (struct sockaddr *)&session->fd_peer,
-					   &session->fd_peer_size) < 0)
-		session->fd = -1;
-}
-
-/* Whether its descriptor is still its connection's: numbers are given out again. */
-static bool has_connection(const struct session *session)
-{
-	struct sockaddr_storage peer;
-	socklen_t size = sizeof(peer);
-
-	memset(&peer, 0, sizeof(peer));
-	return session->fd >= 0 && getpeername(session->fd, (struct sockaddr *)&peer, &size) == 0 &&
-	       size == session->fd_peer_size && memcmp(&peer, &session->fd_peer, size) == 0;
+	gw_tcp_take(&session->tcp, message->fd);
 }
 
 /* The good identity behind a message; NULL: refused and counted. */
@@ -314,8 +238,8 @@ static const struct gw_identity *identify(struct gw_sessions *sessions,
 	if (gw_identity_good(identity, now_of(sessions).wall_us))
 		return identity;
 	sessions->counts->refused_identity++;
-	if (identity && is_connection_of(message))
-		shut(message->fd);
+	if (identity && gw_tcp_is_of(message->fd, message->peer_address))
+		gw_tcp_shut(message->fd);
 	return NULL;
 }
 
@@ -342,13 +266,14 @@ static void send_refusal(struct gw_sessions *sessions, const struct gw_zmessage 
 			 enum gw_refusal code, const char *text)
 {
 	const struct gw_link_options self = {.self = sessions->options.keys->node};
-	const struct gw_route *route = is_server(sessions) ? &message->route : NULL;
 	struct gw_now now = now_of(sessions);
 
+	if (!may_speak(sessions))
+		return;
 	sessions->out.size = 0;
 	gw_link_refusal(&self, &now, code, text, &sessions->out);
 	/* One that cannot be reached needs no reason. */
-	(void)gw_zsock_send(sessions->state, route, sessions->out.bytes, sessions->out.size);
+	(void)send_state(sessions, &message->route);
 }
 
 /* The session that this message belongs to, made if need be; NULL: refused. */
@@ -368,7 +293,7 @@ static struct session *session_for(struct gw_sessions *sessions, const struct gw
 	session = gw_table_find(&sessions->table, &key);
 	if (session && session->peer.name != identity->cert.name) {
 		/* The identity expired and was replaced: what it may do is another matter now. */
-		set_down(session, "its identity was replaced");
+		gw_session_down(session, "its identity was replaced");
 		session->ended = true;
 	}
 	if (session)
@@ -384,7 +309,7 @@ static struct session *session_for(struct gw_sessions *sessions, const struct gw
 	};
 	if (key.connection == 0 ||
 	    (sessions->client_count < GW_HOST_CLIENTS_MAX && identity->cert.roles & CLIENT_ROLES))
-		session = add_session(sessions, key, &peer);
+		session = gw_session_add(sessions, key, &peer);
 	if (!session) {
 		sessions->counts->refused_overload++;
 		send_refusal(sessions, message, GW_REFUSAL_OVERLOAD,
@@ -410,9 +335,32 @@ static void give_body(struct session *session, const struct gw_zmessage *message
 		malformed(sessions, message);
 }
 
+/* Where the schedulers are, if this peer has not been told and would understand. */
+static void tell_list(struct session *session)
+{
+	struct gw_sessions *sessions = session->sessions;
+	struct gw_now now = now_of(sessions);
+	struct gw_buf body;
+
+	if (sessions->list.version <= session->told_version || !gw_link_is_open(session->link) ||
+	    gw_link_protocol(session->link) < 2)
+		return;
+	gw_buf_init(&body, LIST_BYTES_MAX);
+	/* What does not go now goes with the next session. */
+	if (gw_schedulers_encode(&sessions->list, &body) == 0 &&
+	    gw_link_send(session->link, &now, sessions->options.term, body.bytes, body.size) ==
+		    GW_LINK_QUEUED)
+		session->told_version = sessions->list.version;
+	gw_buf_deinit(&body);
+}
+
 static void set_up(struct session *session, bool resumed)
 {
 	struct gw_sessions *sessions = session->sessions;
+
+	if (!resumed)
+		session->told_version = 0;
+	tell_list(session);
 
 	/* Down and up again before the core heard of either: to it nothing happened, unless what
 	 * was lost in between must be told. */
@@ -431,10 +379,10 @@ static void refused(struct session *session, const struct gw_link_delivery *deli
 		sessions->counts->refused_protocol++;
 	if (sessions->calls.notice)
 		sessions->calls.notice(sessions->calls.context, delivery->text);
-	flush(session); /* the reason, while there is a connection */
-	set_down(session, "one side refused the other");
+	gw_session_flush(session); /* the reason, while there is a connection */
+	gw_session_down(session, "one side refused the other");
 	if (!is_server(sessions))
-		greet_later(session);
+		gw_session_greet_later(session);
 }
 
 static void release_arena(struct gw_sessions *sessions)
@@ -445,7 +393,7 @@ static void release_arena(struct gw_sessions *sessions)
 		gw_arena_reset(&sessions->arena);
 }
 
-static void state_received(void *context, const struct gw_zmessage *message)
+void gw_session_state_received(void *context, const struct gw_zmessage *message)
 {
 	struct gw_sessions *sessions = context;
 	struct session *session = session_for(sessions, message);
@@ -462,6 +410,8 @@ static void state_received(void *context, const struct gw_zmessage *message)
 	if (is_server(sessions) && result != GW_LINK_SPOOFED && result != GW_LINK_MALFORMED &&
 	    (delivery.agreed || !session->has_state_route))
 		take_connection(session, message);
+	else if (!is_server(sessions) && (delivery.agreed || result == GW_LINK_REFUSED))
+		gw_dial_answered(sessions->dial);
 	switch (result) {
 	case GW_LINK_NOTHING:
 		break;
@@ -483,11 +433,11 @@ static void state_received(void *context, const struct gw_zmessage *message)
 			     "the sender that this message names is not the owner of the key");
 		break;
 	}
-	flush(session);
+	gw_session_flush(session);
 	release_arena(sessions);
 }
 
-static void heartbeat_received(void *context, const struct gw_zmessage *message)
+void gw_session_heartbeat_received(void *context, const struct gw_zmessage *message)
 {
 	struct gw_sessions *sessions = context;
 	struct session *session = sessions->only;
@@ -520,41 +470,8 @@ static void heartbeat_received(void *context, const struct gw_zmessage *message)
 					  GW_CHANNEL_HEARTBEAT, &delivery))
 			sessions->counts->refused_malformed++;
 	}
-	flush(session);
+	gw_session_flush(session);
 	release_arena(sessions);
-}
-
-/* Said once, until a connection stands again: libzmq tries every few seconds. */
-static void notice(struct gw_sessions *sessions, const char *text)
-{
-	if (sessions->noticed == text || !sessions->calls.notice)
-		return;
-	sessions->noticed = text;
-	sessions->calls.notice(sessions->calls.context, text);
-}
-
-static void client_connection(void *context, enum gw_connection state, int fd)
-{
-	struct gw_sessions *sessions = context;
-
-	(void)fd; /* there is only one */
-	switch (state) {
-	case GW_CONNECTION_UP:
-		sessions->noticed = NULL;
-		greet(sessions->only);
-		break;
-	case GW_CONNECTION_DOWN:
-		set_down(sessions->only, "the connection to the scheduler is lost");
-		break;
-	case GW_CONNECTION_REFUSED:
-		notice(sessions, "the scheduler refuses this key: it is unknown there, or revoked");
-		break;
-	case GW_CONNECTION_STRANGE:
-		notice(sessions,
-		       "what answers in the scheduler's place broke off the handshake: it "
-		       "has another key, or speaks something else");
-		break;
-	}
 }
 
 /* A TCP connection ended; whichever session used it is down. */
@@ -567,26 +484,24 @@ static void server_connection(void *context, enum gw_connection state, int fd)
 	for (uint32_t i = 0; i < sessions->table.count; i++) {
 		struct session *session = sessions->table.entries[i];
 
-		if (session->fd == fd && !has_connection(session)) {
-			session->fd = -1;
-			set_down(session, "its connection ended");
+		if (session->tcp.fd == fd && !gw_tcp_stands(&session->tcp)) {
+			session->tcp.fd = -1;
+			gw_session_down(session, "its connection ended");
 		}
 	}
 }
 
-static int open_sockets(struct gw_sessions *sessions, struct gw_fault *fault)
+static int bind_sockets(struct gw_sessions *sessions, struct gw_fault *fault)
 {
 	const struct gw_host_options *options = &sessions->options;
-	bool server = is_server(sessions);
 	struct gw_zsock_options zsock_options = {
 		.reactor = options->reactor,
 		.zmq = options->zmq,
 		.keys = options->keys,
-		.server_key = server ? NULL : options->region->exchange_key,
 		.domain = GW_ZAP_STATE,
-		.endpoint = server ? options->state_endpoint : options->region->state_endpoint,
-		.received = state_received,
-		.connection = server ? server_connection : client_connection,
+		.endpoint = options->state_endpoint,
+		.received = gw_session_state_received,
+		.connection = server_connection,
 		.context = sessions,
 	};
 	int error = gw_zsock_open(&zsock_options, &sessions->state, fault);
@@ -594,29 +509,10 @@ static int open_sockets(struct gw_sessions *sessions, struct gw_fault *fault)
 	if (error < 0)
 		return error;
 	zsock_options.domain = GW_ZAP_HEARTBEAT;
-	zsock_options.endpoint =
-		server ? options->heartbeat_endpoint : options->region->heartbeat_endpoint;
-	zsock_options.received = heartbeat_received;
+	zsock_options.endpoint = options->heartbeat_endpoint;
+	zsock_options.received = gw_session_heartbeat_received;
 	zsock_options.connection = NULL;
 	return gw_zsock_open(&zsock_options, &sessions->heartbeat, fault);
-}
-
-/* A client's one session, with the scheduler that the region file names. */
-static int add_scheduler(struct gw_sessions *sessions)
-{
-	const struct gw_region *region = sessions->options.region;
-	const struct gw_peer peer = {
-		.node = gw_cert_node_id(region->signing_key),
-		.roles = 1u << GODWIT__ROLE__ROLE_SCHEDULER,
-		.name = region->name,
-		.site = "",
-		.region = region->name,
-		.provider = "",
-	};
-	const struct gw_session_key key = {.node = peer.node};
-
-	sessions->only = add_session(sessions, key, &peer);
-	return sessions->only ? 0 : -ENOMEM;
 }
 
 int gw_sessions_new(const struct gw_host_options *options, const struct gw_session_calls *calls,
@@ -641,9 +537,8 @@ int gw_sessions_new(const struct gw_host_options *options, const struct gw_sessi
 		      GW_NODES_MAX + GW_HOST_CLIENTS_MAX, hash_key);
 	gw_arena_init(&sessions->arena, 2 * (size_t)GW_MESSAGE_BYTES_MAX);
 	gw_buf_init(&sessions->out, GW_MESSAGE_BYTES_MAX);
-	error = is_server(sessions) ? 0 : add_scheduler(sessions);
-	if (error == 0)
-		error = open_sockets(sessions, fault);
+	error = is_server(sessions) ? bind_sockets(sessions, fault)
+				    : gw_session_dial(sessions, fault);
 	if (error < 0) {
 		gw_sessions_free(sessions);
 		return error;
@@ -658,6 +553,7 @@ struct gw_sessions *gw_sessions_free(struct gw_sessions *sessions)
 		return NULL;
 	gw_zsock_close(sessions->state);
 	gw_zsock_close(sessions->heartbeat);
+	gw_dial_free(sessions->dial);
 	gw_reactor_undefer(sessions->options.reactor, &sessions->sweep);
 	gw_reactor_timer_cancel(sessions->options.reactor, &sessions->idle_timer);
 	for (uint32_t i = 0; i < sessions->table.count; i++)
@@ -673,24 +569,31 @@ static enum gw_link_sent send_heartbeat(struct session *session, uint64_t term, 
 					size_t size)
 {
 	struct gw_sessions *sessions = session->sessions;
-	const struct gw_route *route = is_server(sessions) ? &session->heartbeat_route : NULL;
 	struct gw_now now = now_of(sessions);
 	struct gw_arena arena;
 	bool made;
+	int error;
 
-	if (route && !session->has_heartbeat_route)
+	if (is_server(sessions) && !(session->has_heartbeat_route && may_speak(sessions)))
 		return GW_LINK_CLOSED;
+	if (!is_server(sessions) && gw_dial_silent_us(sessions->dial) > ASK_US) {
+		gw_link_ask(session->link); /* the link answers, whatever the core does */
+		gw_session_flush(session);
+	}
 	gw_arena_init(&arena, GW_DECODE_BYTES_MAX); /* the shared one may hold the body answered */
 	sessions->out.size = 0;
 	made = gw_link_heartbeat(session->link, &now, &arena, term, body, size, &sessions->out);
 	gw_arena_deinit(&arena);
 	if (!made)
 		return GW_LINK_CLOSED;
+	if (is_server(sessions))
+		error = gw_zsock_send(sessions->heartbeat, &session->heartbeat_route,
+				      sessions->out.bytes, sessions->out.size);
+	else
+		error = gw_dial_send_heartbeat(sessions->dial, sessions->out.bytes,
+					       sessions->out.size);
 	/* Newest matters, may be lost: the next one comes. */
-	return gw_zsock_send(sessions->heartbeat, route, sessions->out.bytes, sessions->out.size) <
-			       0
-		       ? GW_LINK_CLOSED
-		       : GW_LINK_QUEUED;
+	return error < 0 ? GW_LINK_CLOSED : GW_LINK_QUEUED;
 }
 
 enum gw_link_sent gw_sessions_send(struct gw_sessions *sessions, struct gw_session_key to,
@@ -709,7 +612,7 @@ enum gw_link_sent gw_sessions_send(struct gw_sessions *sessions, struct gw_sessi
 	session->used_us = now.mono_us;
 	sent = gw_link_send(session->link, &now, term, body, size);
 	if (sent == GW_LINK_QUEUED)
-		flush(session);
+		gw_session_flush(session);
 	return sent;
 }
 
@@ -726,9 +629,45 @@ void gw_sessions_restart(struct gw_sessions *sessions, struct gw_session_key key
 	session->down_reason = reason;
 	gw_reactor_defer(sessions->options.reactor, &sessions->sweep);
 	if (!is_server(sessions) || session->has_state_route)
-		greet(session);
+		gw_session_greet(session);
 	else
-		flush(session);
+		gw_session_flush(session);
+}
+
+void gw_sessions_end(struct gw_sessions *sessions, struct gw_session_key key, const char *reason)
+{
+	struct session *session = gw_table_find(&sessions->table, &key);
+
+	if (!session || session->ended)
+		return;
+	CHECK(key.connection != 0);
+	sessions->counts->slow_readers++;
+	if (gw_tcp_stands(&session->tcp))
+		gw_tcp_shut(session->tcp.fd);
+	gw_session_down(session, reason);
+	session->ended = true;
+}
+
+uint32_t *gw_sessions_requests(struct gw_sessions *sessions, struct gw_session_key key)
+{
+	struct session *session = gw_table_find(&sessions->table, &key);
+
+	return session ? &session->request_count : NULL;
+}
+
+void gw_sessions_set_list(struct gw_sessions *sessions, const struct gw_scheduler_list *list)
+{
+	CHECK(is_server(sessions));
+	CHECK(list->count <= GW_SCHEDULERS_MAX);
+	if (list->version <= sessions->list.version)
+		return;
+	sessions->list = *list;
+	for (uint32_t i = 0; i < sessions->table.count; i++) {
+		struct session *session = sessions->table.entries[i];
+
+		tell_list(session);
+		gw_session_flush(session);
+	}
 }
 
 void gw_sessions_shut(struct gw_sessions *sessions, struct gw_node_id node)
@@ -738,9 +677,9 @@ void gw_sessions_shut(struct gw_sessions *sessions, struct gw_node_id node)
 
 		if (!gw_id_equal(session->key.node.id, node.id))
 			continue;
-		if (has_connection(session))
-			shut(session->fd);
-		set_down(session, "its identity was revoked");
+		if (gw_tcp_stands(&session->tcp))
+			gw_tcp_shut(session->tcp.fd);
+		gw_session_down(session, "its identity was revoked");
 		session->ended = true;
 	}
 }

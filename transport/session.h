@@ -28,6 +28,8 @@ struct gw_session_calls {
 	bool (*body)(void *context, struct gw_session_key from, const struct gw_peer *peer,
 		     enum gw_channel channel, const struct gw_link_delivery *delivery);
 	void (*notice)(void *context, const char *text);
+	/* Server: whether this process may still speak for the region. Asked for every message. */
+	bool (*may_speak)(void *context);
 	void *context;
 };
 
@@ -36,6 +38,13 @@ int gw_sessions_new(const struct gw_host_options *options, const struct gw_sessi
 		    struct gw_fault *fault);
 struct gw_sessions *gw_sessions_free(struct gw_sessions *sessions);
 
+/* Server: requests of this client not answered yet, the host's to count; NULL: there is no such
+ * session. */
+uint32_t *gw_sessions_requests(struct gw_sessions *sessions, struct gw_session_key key);
+/* Server: told to all peers that speak protocol 2, to those to come when they open a session. */
+void gw_sessions_set_list(struct gw_sessions *sessions, const struct gw_scheduler_list *list);
+/* Client: takes a newer list into use. False: it is not newer. */
+bool gw_sessions_take_list(struct gw_sessions *sessions, const struct gw_scheduler_list *list);
 /* GW_LINK_CLOSED also when there is no such session. */
 enum gw_link_sent gw_sessions_send(struct gw_sessions *sessions, struct gw_session_key to,
 				   enum gw_channel channel, uint64_t term, const uint8_t *body,
@@ -43,6 +52,8 @@ enum gw_link_sent gw_sessions_send(struct gw_sessions *sessions, struct gw_sessi
 /* The core's word was lost on this peer: forget the session, so that a new one tells it all. */
 void gw_sessions_restart(struct gw_sessions *sessions, struct gw_session_key key,
 			 const char *reason);
+/* Ends one client's session and its connection; the reason is told with `down`. */
+void gw_sessions_end(struct gw_sessions *sessions, struct gw_session_key key, const char *reason);
 /* Ends all sessions of this identity and shuts their connections. */
 void gw_sessions_shut(struct gw_sessions *sessions, struct gw_node_id node);
 uint16_t gw_sessions_state_port(const struct gw_sessions *sessions);

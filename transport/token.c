@@ -13,6 +13,7 @@
 
 #define TOKEN_HEADER "godwit-token 1"
 #define TICKET_HEADER "godwit-ticket 1"
+#define TICKET_HEADER_2 "godwit-ticket 2" /* has more than one line "enrol" */
 #define FILE_BYTES_MAX 2048u
 #define HEX_BYTES (2 * GW_KEY_BYTES + 1)
 
@@ -217,17 +218,23 @@ int gw_ticket_save(const char *path, const struct gw_ticket *ticket, struct gw_f
 	int size;
 	int error;
 
+	CHECK(ticket->enrol_count > 0);
+	CHECK(ticket->enrol_count <= GW_SCHEDULERS_MAX);
 	CHECK(ticket->role > GODWIT__ROLE__ROLE_NONE);
 	CHECK((size_t)ticket->role < GW_ARRAY_COUNT(ticket_roles));
 	CHECK(ticket_roles[ticket->role]);
 	(void)sodium_bin2hex(signing, sizeof(signing), region->signing_key, GW_KEY_BYTES);
 	(void)sodium_bin2hex(exchange, sizeof(exchange), region->exchange_key, GW_KEY_BYTES);
 	(void)sodium_bin2hex(token, sizeof(token), ticket->token, GW_TOKEN_BYTES);
-	size = snprintf(file, sizeof(file),
-			TICKET_HEADER "\nregion %s\nsigning-key %s\nexchange-key %s\nenrol %s\n"
-				      "role %s\ntoken %s\n",
-			region->name, signing, exchange, ticket->enrol_endpoint,
-			ticket_roles[ticket->role], token);
+	/* One endpoint: the first form, which older programs read too. */
+	size = snprintf(file, sizeof(file), "%s\nregion %s\nsigning-key %s\nexchange-key %s\n",
+			ticket->enrol_count > 1 ? TICKET_HEADER_2 : TICKET_HEADER, region->name,
+			signing, exchange);
+	for (uint32_t i = 0; i < ticket->enrol_count; i++)
+		size += snprintf(file + size, sizeof(file) - (size_t)size, "enrol %s\n",
+				 ticket->enrol_endpoints[i]);
+	size += snprintf(file + size, sizeof(file) - (size_t)size, "role %s\ntoken %s\n",
+			 ticket_roles[ticket->role], token);
 	CHECK(size > 0);
 	CHECK((size_t)size < sizeof(file));
 	error = gw_file_write(path, 0600, true, file, (size_t)size, fault);
@@ -241,17 +248,23 @@ int gw_ticket_load(const char *path, struct gw_ticket *ret_ticket, struct gw_fau
 	struct gw_ticket ticket = {0};
 	char file[FILE_BYTES_MAX + 1];
 	struct gw_lines lines;
+	bool second_form;
 	size_t size;
 	int error = gw_file_read(path, true, FILE_BYTES_MAX, file, &size, fault);
 
 	if (error < 0)
 		return error;
 	file[size] = '\0';
-	gw_lines_init(&lines, file, TICKET_HEADER);
+	second_form = gw_lines_is(file, TICKET_HEADER_2);
+	gw_lines_init(&lines, file, second_form ? TICKET_HEADER_2 : TICKET_HEADER);
 	gw_lines_name(&lines, "region", false, ticket.region.name);
 	gw_lines_key(&lines, "signing-key", ticket.region.signing_key);
 	gw_lines_key(&lines, "exchange-key", ticket.region.exchange_key);
-	gw_lines_text(&lines, "enrol", ticket.enrol_endpoint, sizeof(ticket.enrol_endpoint));
+	do
+		gw_lines_text(&lines, "enrol", ticket.enrol_endpoints[ticket.enrol_count++],
+			      sizeof(ticket.enrol_endpoints[0]));
+	while (second_form && ticket.enrol_count < GW_SCHEDULERS_MAX &&
+	       gw_lines_has(&lines, "enrol"));
 	ticket_role(&lines, &ticket.role);
 	gw_lines_key(&lines, "token", ticket.token);
 	error = gw_lines_end(&lines, path, fault);

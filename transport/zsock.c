@@ -131,7 +131,7 @@ static int open_monitor(struct gw_zsock *zsock)
 {
 	const int events = zsock->options.server_key
 				   ? ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_DISCONNECTED |
-					     ZMQ_EVENT_HANDSHAKE_FAILED_AUTH |
+					     ZMQ_EVENT_CLOSED | ZMQ_EVENT_HANDSHAKE_FAILED_AUTH |
 					     ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL |
 					     ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL
 				   : ZMQ_EVENT_DISCONNECTED;
@@ -239,6 +239,8 @@ static void tell_connection(struct gw_zsock *zsock, uint16_t event, uint32_t val
 		state = GW_CONNECTION_DOWN;
 	else if (event == ZMQ_EVENT_HANDSHAKE_FAILED_AUTH)
 		state = GW_CONNECTION_REFUSED;
+	else if (event == ZMQ_EVENT_CLOSED) /* before there was a connection */
+		state = GW_CONNECTION_ABSENT;
 	else
 		state = GW_CONNECTION_STRANGE;
 	zsock->options.connection(zsock->options.context, state,

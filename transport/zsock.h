@@ -37,6 +37,7 @@ enum gw_connection {
 	GW_CONNECTION_UP,      /* handshake done */
 	GW_CONNECTION_DOWN,    /* lost; a client's libzmq tries again */
 	GW_CONNECTION_REFUSED, /* the server refuses this key (ZAP said no); libzmq tries again */
+	GW_CONNECTION_ABSENT,  /* client: nobody listens there; libzmq tries again */
 	GW_CONNECTION_STRANGE, /* what answers is not a server with the expected key */
 };
 

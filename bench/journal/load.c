@@ -268,7 +268,7 @@ static int open_client(struct load_client *client, uint32_t number, struct gw_fa
 		return -ENOMEM;
 	zsock.keys = client->keys;
 	zsock.server_key = client->region.exchange_key;
-	zsock.endpoint = client->region.state_endpoint;
+	zsock.endpoint = client->region.schedulers.places[0].state;
 	return gw_zsock_open(&zsock, &client->zsock, fault);
 }
 

@@ -6,13 +6,14 @@
 #define GODWIT_PROTO_BASE_LIMITS_H
 
 #define GW_PROTOCOL_MIN 1u /* oldest wire protocol spoken */
-#define GW_PROTOCOL_MAX 1u /* newest */
+#define GW_PROTOCOL_MAX 2u /* newest; 2: SchedulerList */
 
 #define GW_NAME_BYTES_MAX 63u /* names of nodes, sites, regions, jobs, labels; without the NUL */
 #define GW_MESSAGE_BYTES_MAX (1u << 20) /* one envelope on the wire */
 #define GW_DECODE_BYTES_MAX (8u << 20)  /* arena for one decoded message */
 #define GW_TEXT_BYTES_MAX 4096u         /* an error or explanation */
-#define GW_ENDPOINT_BYTES_MAX 255u      /* tcp://[address]:port */
+#define GW_ENDPOINT_BYTES_MAX 127u      /* tcp://[address]:port */
+#define GW_SCHEDULERS_MAX 8u            /* of one region: the leader and those that stand by */
 
 #define GW_NODES_MAX 20000u /* nodes of one scheduler */
 #define GW_SITES_MAX 2000u  /* sites of one scheduler */

@@ -8,6 +8,7 @@
 #include "scheduler/ctl/ctl.h"
 #include "transport/curve.h"
 #include "transport/enrol.h"
+#include "transport/file.h"
 
 struct join_options {
 	struct ctl_options common;
@@ -39,16 +40,16 @@ static bool default_name(char *ret_name, size_t size)
 	return gw_cert_name_valid(ret_name);
 }
 
-static int say_joined(const struct ctl_options *common, const char *directory)
+static int say_joined(const struct ctl_options *common, const char *directory,
+		      struct gw_fault *fault)
 {
-	struct gw_fault fault = {""};
 	struct gw_region region;
 	struct gw_keys *keys;
 	struct gw_cert cert;
 	char node[GW_ID_TEXT_BYTES];
 
-	if (gw_identity_load(directory, &keys, &region, &cert, &fault) < 0)
-		return ctl_fail(common, "%s", fault.text);
+	if (gw_identity_load(directory, &keys, &region, &cert, fault) < 0)
+		return ctl_fail(common, "%s", fault->text);
 	keys = gw_keys_free(keys);
 	gw_id_format_hex(cert.node.id, node);
 	if (common->json)
@@ -66,7 +67,7 @@ static int run(const struct gw_command *command, void *options, int operand_coun
 	struct gw_fault fault = {""};
 	char name[GW_NAME_BYTES_MAX + 1];
 	struct gw_ticket ticket;
-	char directory[2000];
+	char directory[GW_PATH_BYTES];
 
 	(void)command;
 	(void)operand_count;
@@ -87,7 +88,7 @@ static int run(const struct gw_command *command, void *options, int operand_coun
 				operands[0]);
 	if (gw_join(directory, &ticket, name, join->common.timeout_us, &fault) < 0)
 		return ctl_fail(&join->common, "%s", fault.text);
-	return say_joined(&join->common, directory);
+	return say_joined(&join->common, directory, &fault);
 }
 
 static const struct gw_example examples[] = {

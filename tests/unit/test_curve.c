@@ -156,18 +156,90 @@ static void other_files_are_not_keys(void **state)
 
 static void regions_come_back(void **state)
 {
-	struct gw_region region = {.name = "cn-south",
-				   .state_endpoint = "tcp://[fd00::1]:7101",
-				   .heartbeat_endpoint = "tcp://[fd00::1]:7102"};
+	struct gw_region region = {.name = "cn-south", .schedulers = {.version = 77}};
 	struct gw_region loaded;
 	struct gw_fault fault;
 
 	(void)state;
 	memset(region.signing_key, 1, GW_KEY_BYTES);
 	memset(region.exchange_key, 2, GW_KEY_BYTES);
-	assert_int_equal(gw_region_save(in("region"), &region, &fault), 0);
-	assert_int_equal(gw_region_load(in("region"), &loaded, &fault), 0);
-	assert_memory_equal(&region, &loaded, sizeof(region));
+	for (uint32_t count = 0; count <= GW_SCHEDULERS_MAX; count++) {
+		region.schedulers.count = count;
+		assert_int_equal(gw_region_save(in("region"), &region, &fault), 0);
+		assert_int_equal(gw_region_load(in("region"), &loaded, &fault), 0);
+		assert_memory_equal(&region, &loaded, sizeof(region));
+		if (count == GW_SCHEDULERS_MAX)
+			break;
+		/* As long as they may be: the file still fits. */
+		memset(region.schedulers.places[count].state, 's', GW_ENDPOINT_BYTES_MAX);
+		memset(region.schedulers.places[count].heartbeat, 'h', GW_ENDPOINT_BYTES_MAX);
+	}
+}
+
+#define REGION_KEYS "name x\nsigning-key " HEX64 "\nexchange-key " HEX64 "\n"
+
+/* What releases before lists of schedulers wrote. */
+static void regions_of_the_first_form_load(void **state)
+{
+	struct gw_region region;
+	struct gw_fault fault;
+
+	(void)state;
+	write_text("region", "godwit-region 1\n" REGION_KEYS
+			     "state tcp://10.0.0.1:7100\nheartbeat tcp://10.0.0.1:7101\n");
+	assert_int_equal(gw_region_load(in("region"), &region, &fault), 0);
+	assert_int_equal(region.schedulers.count, 1);
+	assert_int_equal(region.schedulers.version, 0);
+	assert_string_equal(region.schedulers.places[0].state, "tcp://10.0.0.1:7100");
+	assert_string_equal(region.schedulers.places[0].heartbeat, "tcp://10.0.0.1:7101");
+	/* A scheduler's own: it said of itself where it listens only when it ran. */
+	write_text("region", "godwit-region 1\n" REGION_KEYS "state \nheartbeat \n");
+	assert_int_equal(gw_region_load(in("region"), &region, &fault), 0);
+	assert_int_equal(region.schedulers.count, 0);
+}
+
+static void other_files_are_not_regions(void **state)
+{
+	static const struct {
+		const char *text;
+		const char *says;
+	} rows[] = {
+		{"godwit-region 3\n" REGION_KEYS, "region:1: expected the line"},
+		{"godwit-region 1\n" REGION_KEYS "state a\nheartbeat b\nstate c\nheartbeat d\n",
+		 "region:7: expected the file's end"},
+		{"godwit-region 2\n" REGION_KEYS "version 1\nstate a\n", "region:7: expected"},
+		{"godwit-region 2\n" REGION_KEYS "version x\n", "whole number"},
+	};
+	struct gw_region region;
+	struct gw_fault fault;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		write_text("region", rows[i].text);
+		assert_int_equal(gw_region_load(in("region"), &region, &fault), -EINVAL);
+		if (!strstr(fault.text, rows[i].says))
+			fail_msg("row %zu says: %s", i, fault.text);
+	}
+}
+
+static void endpoints_are_checked(void **state)
+{
+	static const struct {
+		const char *endpoint;
+		bool good;
+	} rows[] = {
+		{"tcp://10.0.0.1:7100", true},   {"tcp://[fd00::1]:1", true},
+		{"tcp://10.0.0.1:", false},      {"tcp://10.0.0.1", false},
+		{"tcp://:7100", false},          {"ipc://x:1", false},
+		{"tcp://a:1\nstate b:2", false}, {"tcp://a b:1", false},
+		{"tcp://a:123456", false},       {"", false},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		if (gw_endpoint_valid(rows[i].endpoint) != rows[i].good)
+			fail_msg("row %zu", i);
+	}
 }
 
 static void endpoints_change_ports(void **state)
@@ -254,6 +326,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(secrets_by_detours_are_refused, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(other_files_are_not_keys, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(regions_come_back, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(regions_of_the_first_form_load, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(other_files_are_not_regions, set_up, tear_down),
+		cmocka_unit_test(endpoints_are_checked),
 		cmocka_unit_test(endpoints_change_ports),
 		cmocka_unit_test_setup_teardown(identities_last, set_up, tear_down),
 	};

@@ -73,7 +73,8 @@ static int set_up(void **state)
 	assert_int_equal(gw_enrol_new(&options, &it->enrol, &fault), 0);
 	it->ticket.region = it->region->region;
 	it->ticket.role = GODWIT__ROLE__ROLE_AGENT;
-	(void)snprintf(it->ticket.enrol_endpoint, sizeof(it->ticket.enrol_endpoint),
+	it->ticket.enrol_count = 1;
+	(void)snprintf(it->ticket.enrol_endpoints[0], sizeof(it->ticket.enrol_endpoints[0]),
 		       "tcp://127.0.0.1:%u", gw_enrol_port(it->enrol));
 	*state = it;
 	return 0;
@@ -313,7 +314,7 @@ static void restart(struct enrolment *it, struct gw_identities **ret_identities)
 	again.identities = *ret_identities;
 	gw_enrol_free(it->enrol);
 	assert_int_equal(gw_enrol_new(&again, &it->enrol, &fault), 0);
-	(void)snprintf(it->ticket.enrol_endpoint, sizeof(it->ticket.enrol_endpoint),
+	(void)snprintf(it->ticket.enrol_endpoints[0], sizeof(it->ticket.enrol_endpoints[0]),
 		       "tcp://127.0.0.1:%u", gw_enrol_port(it->enrol));
 }
 
@@ -443,7 +444,7 @@ static void tickets_are_secrets(void **state)
 	assert_int_equal(gw_ticket_load(path, &ticket, &fault), 0);
 	assert_int_equal(ticket.role, GODWIT__ROLE__ROLE_AGENT);
 	assert_memory_equal(ticket.token, it->ticket.token, sizeof(ticket.token));
-	assert_string_equal(ticket.enrol_endpoint, it->ticket.enrol_endpoint);
+	assert_string_equal(ticket.enrol_endpoints[0], it->ticket.enrol_endpoints[0]);
 	assert_memory_equal(ticket.region.signing_key, it->ticket.region.signing_key, GW_KEY_BYTES);
 	assert_int_equal(chmod(path, 0640), 0);
 	assert_int_equal(gw_ticket_load(path, &ticket, &fault), -EPERM);
@@ -509,7 +510,7 @@ static void knocks_are_refused(void **state)
 					    true),
 			 stranger.keys),
 		.server_key = it->region->keys->exchange_key,
-		.endpoint = it->ticket.enrol_endpoint,
+		.endpoint = it->ticket.enrol_endpoints[0],
 		.received = knock_received,
 		.connection = knock_connection,
 		.context = &knock,

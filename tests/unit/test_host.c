@@ -54,8 +54,8 @@ static void carries_through_cuts(void **state)
 	struct gw_host *host;
 
 	test_relay_start(&relay, gw_host_state_port(region->host));
-	(void)snprintf(at.state_endpoint, sizeof(at.state_endpoint), "tcp://127.0.0.1:%u",
-		       relay.port);
+	(void)snprintf(at.schedulers.places[0].state, sizeof(at.schedulers.places[0].state),
+		       "tcp://127.0.0.1:%u", relay.port);
 	test_identity_init(region, &agent, "agent", GODWIT__ROLE__ROLE_AGENT, false);
 	host = test_agent_new(region, &agent, &core, &at);
 	assert_true(TEST_UNTIL(region, core.ups == 1 && region->core.ups == 1));
@@ -295,8 +295,9 @@ static void nothing_is_told_before_it_lasts(void **state)
 	assert_int_equal(gw_host_new(&options, &host, &fault), 0);
 	gw_host_start(host);
 	calls_init(&calls, region);
-	(void)snprintf(calls.at.state_endpoint, sizeof(calls.at.state_endpoint),
-		       "tcp://127.0.0.1:%u", gw_host_state_port(host));
+	(void)snprintf(calls.at.schedulers.places[0].state,
+		       sizeof(calls.at.schedulers.places[0].state), "tcp://127.0.0.1:%u",
+		       gw_host_state_port(host));
 	test_beside(region, held_call, &calls);
 	assert_int_equal(calls.errors[0], 0);
 	assert_int_equal(calls.errors[1], -ETIMEDOUT);
@@ -398,8 +399,9 @@ static void a_client_survives_a_cut(void **state)
 	test_relay_start(&relay, gw_host_state_port(region->host));
 	calls_init(&calls, region);
 	calls.relay = &relay;
-	(void)snprintf(calls.at.state_endpoint, sizeof(calls.at.state_endpoint),
-		       "tcp://127.0.0.1:%u", relay.port);
+	(void)snprintf(calls.at.schedulers.places[0].state,
+		       sizeof(calls.at.schedulers.places[0].state), "tcp://127.0.0.1:%u",
+		       relay.port);
 	test_beside(region, cut_calls, &calls);
 	assert_int_equal(calls.errors[0], 0);
 	assert_int_equal(calls.errors[1], 0);

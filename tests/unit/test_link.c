@@ -297,6 +297,29 @@ static void new_epoch_is_a_new_session(void **state)
 	pair_free(pair);
 }
 
+/* N talks to N-1: the version before is agreed on, whoever the older one is. */
+static void talks_to_the_version_before(void **state)
+{
+	(void)state;
+	for (int older = 0; older < 2; older++) {
+		struct pair *pair = pair_new();
+		struct side *side = older ? &pair->server : &pair->client;
+
+		gw_link_free(side->link);
+		side->link = link_for(pair, !older, GW_PROTOCOL_MAX - 1, GW_PROTOCOL_MAX - 1);
+		connect_pair(pair);
+		settle(pair);
+		assert_int_equal(gw_link_protocol(pair->client.link), GW_PROTOCOL_MAX - 1);
+		assert_int_equal(gw_link_protocol(pair->server.link), GW_PROTOCOL_MAX - 1);
+		assert_int_equal(send_body(pair, &pair->client, 16), GW_LINK_QUEUED);
+		assert_int_equal(send_body(pair, &pair->server, 16), GW_LINK_QUEUED);
+		settle(pair);
+		assert_int_equal(pair->client.received, 1);
+		assert_int_equal(pair->server.received, 1);
+		pair_free(pair);
+	}
+}
+
 /* Both sides hear why, in one sentence that names both ranges. */
 static void refuses_without_common_protocol(void **state)
 {
@@ -309,7 +332,7 @@ static void refuses_without_common_protocol(void **state)
 	settle(pair);
 	assert_int_equal(pair->client.last, GW_LINK_REFUSED);
 	assert_int_equal(pair->server.last, GW_LINK_REFUSED);
-	assert_non_null(strstr(pair->client.text, "speaks 1 to 1"));
+	assert_non_null(strstr(pair->client.text, "speaks 1 to 2"));
 	assert_non_null(strstr(pair->client.text, "3 to 4"));
 	assert_int_equal(send_body(pair, &pair->client, 16), GW_LINK_CLOSED);
 	assert_false(gw_link_is_open(pair->server.link));
@@ -733,6 +756,7 @@ int main(void)
 		cmocka_unit_test(opens_and_carries),
 		cmocka_unit_test(resumes_what_was_lost),
 		cmocka_unit_test(new_epoch_is_a_new_session),
+		cmocka_unit_test(talks_to_the_version_before),
 		cmocka_unit_test(refuses_without_common_protocol),
 		cmocka_unit_test(takes_the_highest_common_protocol),
 		cmocka_unit_test(bounds_queue_and_window),

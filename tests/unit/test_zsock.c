@@ -194,7 +194,7 @@ static void nobody_there_is_said(void **state)
 	struct test_visit visit = {.identity = &user, .limit_us = 300 * GW_US_PER_MS};
 
 	test_identity_init(region, &user, "user", GODWIT__ROLE__ROLE_USER, false);
-	memcpy(user.region.state_endpoint, "tcp://127.0.0.1:9", 18);
+	memcpy(user.region.schedulers.places[0].state, "tcp://127.0.0.1:9", 18);
 	test_visit(region, &visit);
 	assert_int_equal(visit.error, -ETIMEDOUT);
 	assert_non_null(strstr(visit.fault.text, "127.0.0.1:9"));
@@ -259,7 +259,7 @@ static void revoke_call(void *context)
 static void revoked_key_loses_its_live_link(void **state)
 {
 	struct test_region *region = *state;
-	struct revocation revocation = {0};
+	static struct revocation revocation; /* large */
 	struct gw_event more = {.kind = GW_EVENT_CONTINUE};
 	struct gw_identities *again;
 	struct test_identity agent;
@@ -272,7 +272,7 @@ static void revoked_key_loses_its_live_link(void **state)
 	test_identity_init(region, &revocation.operator_identity, "operator",
 			   GODWIT__ROLE__ROLE_OPERATOR, false);
 	host = test_agent_new(region, &agent, &core, NULL);
-	bare_open(region, &agent, region->region.heartbeat_endpoint, &bare);
+	bare_open(region, &agent, region->region.schedulers.places[0].heartbeat, &bare);
 	assert_true(TEST_UNTIL(region, core.ups == 1 && region->core.ups == 1 && bare.ups == 1));
 	revocation.node = agent.keys->node;
 	test_beside(region, revoke_call, &revocation);
@@ -311,7 +311,7 @@ static void spoofed_sender_is_refused(void **state)
 
 	test_identity_init(region, &agent, "agent", GODWIT__ROLE__ROLE_AGENT, false);
 	test_identity_init(region, &victim, "victim", GODWIT__ROLE__ROLE_AGENT, false);
-	bare_open(region, &agent, region->region.state_endpoint, &bare);
+	bare_open(region, &agent, region->region.schedulers.places[0].state, &bare);
 	assert_true(TEST_UNTIL(region, bare.ups == 1));
 	envelope = hello_from(&victim.keys->node);
 	send_envelope(&bare, &envelope);
@@ -333,7 +333,7 @@ static void no_common_protocol_is_said(void **state)
 	struct bare bare;
 
 	test_identity_init(region, &agent, "agent", GODWIT__ROLE__ROLE_AGENT, false);
-	bare_open(region, &agent, region->region.state_endpoint, &bare);
+	bare_open(region, &agent, region->region.schedulers.places[0].state, &bare);
 	assert_true(TEST_UNTIL(region, bare.ups == 1));
 	envelope = hello_from(&agent.keys->node);
 	envelope.protocol_min = GW_PROTOCOL_MAX + 1;
@@ -361,7 +361,7 @@ static void truncated_messages_are_refused(void **state)
 	size_t size;
 
 	test_identity_init(region, &agent, "agent", GODWIT__ROLE__ROLE_AGENT, false);
-	bare_open(region, &agent, region->region.state_endpoint, &bare);
+	bare_open(region, &agent, region->region.schedulers.places[0].state, &bare);
 	assert_true(TEST_UNTIL(region, bare.ups == 1));
 	envelope = hello_from(&agent.keys->node);
 	size = gw_wire_size(&envelope.base);
@@ -416,8 +416,8 @@ static void gibibyte_message_costs_only_its_sender(void **state)
 	long before_kib;
 
 	test_relay_start(&relay, gw_host_state_port(region->host));
-	(void)snprintf(at.state_endpoint, sizeof(at.state_endpoint), "tcp://127.0.0.1:%u",
-		       relay.port);
+	(void)snprintf(at.schedulers.places[0].state, sizeof(at.schedulers.places[0].state),
+		       "tcp://127.0.0.1:%u", relay.port);
 	test_identity_init(region, &agent, "agent", GODWIT__ROLE__ROLE_AGENT, false);
 	host = test_agent_new(region, &agent, &core, &at);
 	assert_true(TEST_UNTIL(region, core.ups == 1 && region->core.ups == 1));
@@ -463,7 +463,7 @@ static void large_message_drops_the_connection(void **state)
 
 	assert_non_null(bytes);
 	test_identity_init(region, &agent, "agent", GODWIT__ROLE__ROLE_AGENT, false);
-	bare_open(region, &agent, region->region.state_endpoint, &bare);
+	bare_open(region, &agent, region->region.schedulers.places[0].state, &bare);
 	assert_true(TEST_UNTIL(region, bare.ups == 1));
 	assert_int_equal(gw_zsock_send(bare.zsock, NULL, bytes, size), 0);
 	assert_true(TEST_UNTIL(region, bare.downs > 0));
@@ -578,8 +578,8 @@ static void a_refused_agent_asks_again(void **state)
 
 	test_identity_init(region, &agent, "agent", GODWIT__ROLE__ROLE_AGENT, false);
 	assert_int_equal(gw_zsock_open(&options, &full.zsock, &fault), 0);
-	(void)snprintf(at.state_endpoint, sizeof(at.state_endpoint), "tcp://127.0.0.1:%u",
-		       gw_zsock_port(full.zsock));
+	(void)snprintf(at.schedulers.places[0].state, sizeof(at.schedulers.places[0].state),
+		       "tcp://127.0.0.1:%u", gw_zsock_port(full.zsock));
 	host = test_agent_new(region, &agent, &core, &at);
 	assert_true(TEST_UNTIL(region, full.greetings == 3));
 	assert_int_equal(core.ups, 0);

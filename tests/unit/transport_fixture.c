@@ -37,7 +37,8 @@ static void submit(struct test_core *core, const struct gw_event *event, struct 
 	core->peer = event->submit.user->node;
 	if (body->kind_case == GODWIT__BODY__KIND_VERSION_REQUEST) {
 		reply_version(effects, event->submit.request, 0);
-	} else if (body->kind_case == GODWIT__BODY__KIND_CANCEL_REQUEST) {
+	} else if (body->kind_case == GODWIT__BODY__KIND_CANCEL_REQUEST ||
+		   body->kind_case == GODWIT__BODY__KIND_SUBMIT_REQUEST) {
 		effect = gw_effects_add(effects, GW_EFFECT_APPEND, 0);
 		assert_non_null(effect);
 		effect->append.seq = ++core->seq;
@@ -182,13 +183,16 @@ static void open_host(struct test_region *region)
 		.term = 7,
 		.worker_count = 1,
 	};
+	struct gw_scheduler_place *place;
 	struct gw_fault fault;
 
 	assert_int_equal(gw_host_new(&options, &region->host, &fault), 0);
-	(void)snprintf(region->region.state_endpoint, sizeof(region->region.state_endpoint),
-		       "tcp://127.0.0.1:%u", gw_host_state_port(region->host));
-	(void)snprintf(region->region.heartbeat_endpoint, sizeof(region->region.heartbeat_endpoint),
-		       "tcp://127.0.0.1:%u", gw_host_heartbeat_port(region->host));
+	place = &region->region.schedulers.places[0];
+	(void)snprintf(place->state, sizeof(place->state), "tcp://127.0.0.1:%u",
+		       gw_host_state_port(region->host));
+	(void)snprintf(place->heartbeat, sizeof(place->heartbeat), "tcp://127.0.0.1:%u",
+		       gw_host_heartbeat_port(region->host));
+	region->region.schedulers.count = 1;
 	gw_host_start(region->host);
 }
 
@@ -273,10 +277,11 @@ void test_identity_deinit(struct test_identity *identity)
 	identity->keys = gw_keys_free(identity->keys);
 }
 
-struct gw_host *test_agent_new(struct test_region *region, const struct test_identity *identity,
-			       struct test_core *core, const struct gw_region *at)
+struct gw_host_options test_agent_options(struct test_region *region,
+					  const struct test_identity *identity,
+					  struct test_core *core, const struct gw_region *at)
 {
-	const struct gw_host_options options = {
+	return (struct gw_host_options){
 		.reactor = region->reactor,
 		.zmq = region->zmq,
 		.core = &core->node,
@@ -284,13 +289,25 @@ struct gw_host *test_agent_new(struct test_region *region, const struct test_ide
 		.cert = &identity->cert,
 		.region = at ? at : &region->region,
 	};
+}
+
+struct gw_host *test_agent_open(const struct gw_host_options *options)
+{
 	struct gw_fault fault;
 	struct gw_host *host;
 
-	test_core_init(core);
-	assert_int_equal(gw_host_new(&options, &host, &fault), 0);
+	test_core_init((struct test_core *)options->core);
+	assert_int_equal(gw_host_new(options, &host, &fault), 0);
 	gw_host_start(host);
 	return host;
+}
+
+struct gw_host *test_agent_new(struct test_region *region, const struct test_identity *identity,
+			       struct test_core *core, const struct gw_region *at)
+{
+	const struct gw_host_options options = test_agent_options(region, identity, core, at);
+
+	return test_agent_open(&options);
 }
 
 void test_turn(struct test_region *region)
@@ -301,30 +318,51 @@ void test_turn(struct test_region *region)
 	assert_int_equal(gw_reactor_turn(region->reactor, until_us), 0);
 }
 
-struct beside {
+struct test_call {
+	pthread_t thread;
 	void (*call)(void *context);
 	void *context;
 	atomic_bool done;
 };
 
-static void *beside_main(void *context)
+static void *call_main(void *context)
 {
-	struct beside *beside = context;
+	struct test_call *running = context;
 
-	beside->call(beside->context);
-	atomic_store(&beside->done, true);
+	running->call(running->context);
+	atomic_store(&running->done, true);
 	return NULL;
+}
+
+struct test_call *test_call_start(void (*call)(void *context), void *context)
+{
+	struct test_call *running = calloc(1, sizeof(*running));
+
+	assert_non_null(running);
+	running->call = call;
+	running->context = context;
+	assert_int_equal(pthread_create(&running->thread, NULL, call_main, running), 0);
+	return running;
+}
+
+bool test_call_done(struct test_call *running)
+{
+	return atomic_load(&running->done);
+}
+
+void test_call_join(struct test_call *running)
+{
+	assert_int_equal(pthread_join(running->thread, NULL), 0);
+	free(running);
 }
 
 void test_beside(struct test_region *region, void (*call)(void *context), void *context)
 {
-	struct beside beside = {.call = call, .context = context};
-	pthread_t thread;
+	struct test_call *running = test_call_start(call, context);
 
-	assert_int_equal(pthread_create(&thread, NULL, beside_main, &beside), 0);
-	while (!atomic_load(&beside.done))
+	while (!test_call_done(running))
 		test_turn(region); /* the call has a limit of its own */
-	assert_int_equal(pthread_join(thread, NULL), 0);
+	test_call_join(running);
 }
 
 static void visit_call(void *context)

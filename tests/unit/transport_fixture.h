@@ -20,7 +20,7 @@
 
 #define DEADLINE_US (20 * GW_US_PER_S)
 
-/* Answers VersionRequest at once, CancelRequest after a record lasts, RevokeRequest by revoking the
+/* Answers VersionRequest at once, CancelRequest and SubmitRequest after a record lasts, RevokeRequest by revoking the
  * node named in hexadecimal, and JobsRequest never; counts everything else. */
 struct test_core {
 	struct gw_node node;
@@ -75,6 +75,11 @@ void test_identity_deinit(struct test_identity *identity);
 /* An agent's host with a core of its own, on the region's reactor. */
 struct gw_host *test_agent_new(struct test_region *region, const struct test_identity *identity,
 			       struct test_core *core, const struct gw_region *at);
+/* The same in two steps, for a test that sets more. */
+struct gw_host_options test_agent_options(struct test_region *region,
+					  const struct test_identity *identity,
+					  struct test_core *core, const struct gw_region *at);
+struct gw_host *test_agent_open(const struct gw_host_options *options);
 
 /* Drives the reactor until the condition holds; false: DEADLINE_US have passed. */
 #define TEST_UNTIL(region, condition)                                                              \
@@ -90,6 +95,11 @@ void test_turn(struct test_region *region);
 
 /* Runs `call` in a thread while the reactor is driven. */
 void test_beside(struct test_region *region, void (*call)(void *context), void *context);
+/* The same in steps, for a test that does more meanwhile. */
+struct test_call;
+struct test_call *test_call_start(void (*call)(void *context), void *context);
+bool test_call_done(struct test_call *running);
+void test_call_join(struct test_call *running);
 
 /* A client's whole visit: open, one VersionRequest, close. Its results in the struct. */
 struct test_visit {
