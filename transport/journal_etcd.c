@@ -165,19 +165,24 @@ int gw_journal_etcd_new(const struct gw_journal_etcd_options *options,
 	return 0;
 }
 
+static void unwatch_child(struct gw_journal_etcd *journal)
+{
+	journal->child = 0;
+	if (journal->ended.fd < 0)
+		return;
+	gw_reactor_unwatch(journal->reactor, &journal->ended);
+	(void)close(journal->ended.fd);
+	journal->ended.fd = -1;
+}
+
 /* Ends the child, if there is one, and closes the file. */
 static void drop_snapshot(struct gw_journal_etcd *journal)
 {
 	if (journal->child > 0) {
 		(void)kill(journal->child, SIGKILL); /* not reaped yet, so the pid is its own */
 		(void)waitpid(journal->child, NULL, 0);
-		journal->child = 0;
 	}
-	if (journal->ended.fd >= 0) {
-		gw_reactor_unwatch(journal->reactor, &journal->ended);
-		(void)close(journal->ended.fd);
-		journal->ended.fd = -1;
-	}
+	unwatch_child(journal);
 	if (journal->snapshot_fd >= 0)
 		(void)close(journal->snapshot_fd);
 	journal->snapshot_fd = -1;
@@ -258,7 +263,7 @@ static void child_ended(void *context, uint32_t events)
 
 	(void)events; /* readable: it ended */
 	(void)waitpid(journal->child, &status, 0);
-	journal->child = 0;
+	unwatch_child(journal);
 	if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
 		snapshot_failed(journal, WIFEXITED(status) ? WEXITSTATUS(status) : EINTR);
 		return;
