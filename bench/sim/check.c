@@ -139,7 +139,7 @@ void sim_check_journal(struct sim_check *check)
 			sim_world_fail(&check->grid->world, "record %" PRIu32 " is no record", i);
 			return;
 		}
-		sim_say_record(&check->grid->world, record);
+		sim_say_record(check->grid, record);
 		if (record->kind_case == GODWIT__RECORD__KIND_JOB_ACCEPTED)
 			read_accepted(check, record->job_accepted);
 		else if (record->kind_case == GODWIT__RECORD__KIND_TASK_PLACED)

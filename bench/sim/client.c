@@ -404,7 +404,7 @@ static void note_told(struct sim_order *order, const Godwit__JobInfo *job)
 {
 	char id[GW_ID_TEXT_BYTES];
 
-	gw_id_format(order->id.id, id);
+	sim_format_job(order->id, id);
 	(void)snprintf(order->told, sizeof(order->told), "%s %s%s%s", id, job->state,
 		       job->wait_reason[0] ? ": " : "", job->wait_reason); /* cut is fine */
 	for (size_t i = 0; i < job->n_tasks; i++) {

@@ -189,10 +189,11 @@ static void begin(struct sim_fault *fault)
 	struct sim_grid *grid = fault->grid;
 	const struct sim_fault_event *event = &fault->event;
 	struct sim_world *world = &grid->world;
+	char text[96];
 
-	sim_say(world, "fault", "%s of %llu for %llu ms, amount %llu", sim_fault_name(event->kind),
-		(unsigned long long)event->target, (unsigned long long)(event->lasts_us / MS),
-		(unsigned long long)event->amount);
+	sim_scenario_format_event(grid->scenario, event, text, sizeof(text));
+	sim_say(world, "fault", "%s for %llu ms, amount %llu", text,
+		(unsigned long long)(event->lasts_us / MS), (unsigned long long)event->amount);
 	fault->under_way = sim_fault_class(event->kind)->lasts;
 	if (fault->under_way)
 		sim_timer_set(world, &fault->timer, world->now_us + event->lasts_us);

@@ -69,6 +69,21 @@ static void draw_numbers(struct gw_prng *prng, struct sim_scenario *scenario)
 	scenario->jobs.follow_ppm = share(prng, scenario->jobs.follow_ppm);
 	scenario->jobs.lost_ppm = share(prng, scenario->jobs.lost_ppm);
 	scenario->jobs.attempts = between(prng, 1, scenario->jobs.attempts);
+	while (sim_plan_load_ppm(scenario) > SIM_LOAD_PPM_MAX)
+		scenario->jobs.every_us *= 2;
+}
+
+uint64_t sim_plan_load_ppm(const struct sim_scenario *scenario)
+{
+	uint64_t room_milli = scenario->sites * scenario->nodes * scenario->cpus * 1000;
+	uint64_t run_us = (scenario->jobs.run_min_us + scenario->jobs.run_max_us) / 2;
+	uint64_t task_milli = scenario->jobs.cpu_milli / 2 + 1;
+	uint64_t tasks_ppm = (scenario->jobs.tasks + 1) * 500000 *
+			     (scenario->jobs.fail_ppm ? scenario->jobs.attempts : 1);
+	double load = (double)tasks_ppm * (double)run_us / (double)scenario->jobs.every_us *
+		      (double)task_milli / (double)room_milli;
+
+	return load < 1e18 ? (uint64_t)load : UINT64_MAX;
 }
 
 /* A third of what may strike any host strikes the scheduler's. */

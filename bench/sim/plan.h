@@ -20,4 +20,11 @@
 void sim_plan_draw(const struct sim_scenario *scenario, uint64_t seed, struct gw_arena *arena,
 		   struct sim_scenario *ret_concrete);
 
+/* What the jobs ask of the grid, in ppm of all its CPUs, were nothing to break. A grid that has more
+ * to do than it can settles only when its backlog is done: SIM_LOAD_PPM_MAX is what the time to
+ * settle allows for. */
+uint64_t sim_plan_load_ppm(const struct sim_scenario *scenario);
+
+#define SIM_LOAD_PPM_MAX 1300000u
+
 #endif

@@ -486,19 +486,19 @@ static bool write_field(const struct gw_schema *field, const char *value, const 
 	return true;
 }
 
-/* The name of a target, as a transcript has it. */
-static void format_target(const struct sim_scenario *scenario, const struct sim_fault_event *event,
-			  char *ret_text, size_t size)
+void sim_scenario_format_event(const struct sim_scenario *scenario,
+			       const struct sim_fault_event *event, char *ret_text, size_t size)
 {
+	const char *kind = sim_fault_name(event->kind);
 	unsigned long long target = event->target;
 	unsigned long long nodes = scenario->nodes;
 
 	if (sim_fault_class(event->kind)->scope == SIM_SCOPE_SITE)
-		(void)snprintf(ret_text, size, "s%llu", target + 1);
+		(void)snprintf(ret_text, size, "%s of s%llu", kind, target + 1);
 	else if (target == 0)
-		(void)snprintf(ret_text, size, "scheduler");
+		(void)snprintf(ret_text, size, "%s of the scheduler", kind);
 	else
-		(void)snprintf(ret_text, size, "s%llun%llu", (target - 1) / nodes + 1,
+		(void)snprintf(ret_text, size, "%s of s%llun%llu", kind, (target - 1) / nodes + 1,
 			       (target - 1) % nodes + 1);
 }
 
@@ -519,7 +519,7 @@ static void write_event(const struct sim_scenario *scenario, const struct sim_fa
 	gw_schema_format(&amount, event->amount, text, sizeof(text));
 	if (class->unit != SIM_UNIT_NONE)
 		(void)fprintf(file, ", amount: %s", text);
-	format_target(scenario, event, text, sizeof(text));
+	sim_scenario_format_event(scenario, event, text, sizeof(text));
 	(void)fprintf(file, "} # %s\n", text);
 }
 

@@ -74,6 +74,9 @@ struct sim_scenario {
  * 0; -EINVAL or another negative errno with the sentence in ret_text [size]. */
 int sim_scenario_read(const char *name, struct gw_arena *arena, struct sim_scenario *ret_scenario,
 		      char *ret_text, size_t size);
+/* "link-cut of s2" */
+void sim_scenario_format_event(const struct sim_scenario *scenario,
+			       const struct sim_fault_event *event, char *ret_text, size_t size);
 /* Writes it as a file that reads as the same scenario; only what differs from the defaults. */
 void sim_scenario_write(const struct sim_scenario *scenario, FILE *file);
 /* As sim_scenario_read, of text in memory. `file` is its name in sentences. */

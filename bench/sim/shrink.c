@@ -204,6 +204,9 @@ static bool set_number(struct state *state, size_t offset, uint64_t value)
 	*(uint64_t *)(void *)((char *)&candidate + offset) = value;
 	if (candidate.jobs.run_min_us > candidate.jobs.run_max_us)
 		candidate.jobs.run_min_us = candidate.jobs.run_max_us;
+	if (sim_plan_load_ppm(&candidate) > SIM_LOAD_PPM_MAX &&
+	    sim_plan_load_ppm(&candidate) > sim_plan_load_ppm(&state->best))
+		return false; /* it would fail to settle, and rightly */
 	fit_events(state, &candidate);
 	return take(state, &candidate);
 }

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "bench/sim/grid.h"
 #include "proto/base/limits.h"
 
 static const char *kind_name(const ProtobufCMessageDescriptor *descriptor, int kind)
@@ -35,7 +36,7 @@ static void detail(const Godwit__Body *body, char *ret_text, size_t size)
 	static const char *const states[] = {"unknown",         "starting", "running",  "exited",
 					     "failed to start", "lost",     "tombstone"};
 	struct gw_attempt_id attempt;
-	struct gw_id job;
+	struct gw_job_id job;
 	char id[GW_ID_TEXT_BYTES + 24];
 
 	ret_text[0] = '\0';
@@ -48,8 +49,8 @@ static void detail(const Godwit__Body *body, char *ret_text, size_t size)
 			       states[body->task_status->state]);
 	if (body->kind_case == GODWIT__BODY__KIND_SUBMIT_REPLY) {
 		id[0] = '\0';
-		if (gw_wire_read_id(body->submit_reply->job, &job))
-			gw_id_format(job, id);
+		if (gw_wire_read_id(body->submit_reply->job, &job.id))
+			sim_format_job(job, id);
 		(void)snprintf(ret_text, size, " %s%s", id, body->submit_reply->error);
 	}
 	if (body->kind_case == GODWIT__BODY__KIND_INVENTORY)
@@ -58,13 +59,20 @@ static void detail(const Godwit__Body *body, char *ret_text, size_t size)
 		(void)snprintf(ret_text, size, " %s", body->refusal->text);
 }
 
+static bool repeats(const Godwit__Body *body)
+{
+	return body->kind_case == GODWIT__BODY__KIND_HEARTBEAT ||
+	       body->kind_case == GODWIT__BODY__KIND_HEARTBEAT_REPLY ||
+	       body->kind_case == GODWIT__BODY__KIND_JOBS_REQUEST ||
+	       body->kind_case == GODWIT__BODY__KIND_JOBS_REPLY;
+}
+
 void sim_say_body(struct sim_world *world, const char *who, const char *arrow, const char *other,
 		  const Godwit__Body *body)
 {
 	char text[256];
 
-	if (!world->transcript || body->kind_case == GODWIT__BODY__KIND_HEARTBEAT ||
-	    body->kind_case == GODWIT__BODY__KIND_HEARTBEAT_REPLY)
+	if (!world->transcript || repeats(body))
 		return;
 	detail(body, text, sizeof(text));
 	sim_transcribe(world, who, "%s %s %s%s", arrow, other,
@@ -92,33 +100,40 @@ void sim_say_envelope(struct sim_world *world, const char *who, const uint8_t *b
 	gw_arena_deinit(&arena);
 }
 
-static void placed_detail(const Godwit__TaskPlaced *placed, char *ret_text, size_t size)
+static void placed_detail(struct sim_grid *grid, const Godwit__TaskPlaced *placed,
+			  struct gw_job_id job, char *ret_text, size_t size)
 {
 	for (size_t i = 0; i < placed->n_tasks; i++) {
 		const Godwit__TaskPlaced__Placed *place = placed->tasks[i];
+		struct gw_attempt_id attempt = {job, place->task_index, place->attempt};
+		const struct sim_agent *agent = NULL;
 		size_t used = strlen(ret_text);
-		struct gw_id node = {{0}};
+		char text[GW_ID_TEXT_BYTES + 24];
+		struct gw_node_id node;
 
-		(void)gw_wire_read_id(place->node, &node); /* zero: none */
-		(void)snprintf(ret_text + used, size - used, " %u#%u on node %llu",
-			       place->task_index, place->attempt,
-			       (unsigned long long)gw_id_counter(node));
+		if (gw_wire_read_id(place->node, &node.id))
+			agent = sim_grid_agent(grid, node);
+		sim_format_attempt(&attempt, text);
+		(void)snprintf(ret_text + used, size - used, "%s%s on %s", i > 0 ? ", " : "", text,
+			       agent ? agent->host.name : "an unknown node");
 	}
 }
 
-void sim_say_record(struct sim_world *world, const Godwit__Record *record)
+void sim_say_record(struct sim_grid *grid, const Godwit__Record *record)
 {
 	static const char *const changes[] = {"none", "started", "ended", "lost"};
 	struct gw_attempt_id attempt;
-	struct gw_id job;
+	struct gw_job_id job;
 	char text[512] = "";
 
-	if (!world->transcript)
+	if (!grid->world.transcript)
 		return;
-	if (record->kind_case == GODWIT__RECORD__KIND_TASK_PLACED &&
-	    gw_wire_read_id(record->task_placed->job, &job)) {
-		gw_id_format(job, text);
-		placed_detail(record->task_placed, text, sizeof(text));
+	if (record->kind_case == GODWIT__RECORD__KIND_JOB_ACCEPTED &&
+	    gw_wire_read_id(record->job_accepted->job, &job.id)) {
+		sim_format_job(job, text);
+	} else if (record->kind_case == GODWIT__RECORD__KIND_TASK_PLACED &&
+		   gw_wire_read_id(record->task_placed->job, &job.id)) {
+		placed_detail(grid, record->task_placed, job, text, sizeof(text));
 	} else if (record->kind_case == GODWIT__RECORD__KIND_TASK_CHANGED &&
 		   gw_wire_read_attempt(record->task_changed->attempt, &attempt)) {
 		sim_format_attempt(&attempt, text);
@@ -126,6 +141,6 @@ void sim_say_record(struct sim_world *world, const Godwit__Record *record)
 			       changes[record->task_changed->change % 4],
 			       record->task_changed->error);
 	}
-	sim_transcribe(world, "journal", "%s %s",
+	sim_transcribe(&grid->world, "journal", "%s %s",
 		       kind_name(&godwit__record__descriptor, (int)record->kind_case), text);
 }

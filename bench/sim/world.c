@@ -206,11 +206,21 @@ void sim_fifo_drop(struct sim_world *world, struct sim_fifo *fifo)
 		sim_packet_free(world, packet);
 }
 
+void sim_format_job(struct gw_job_id job, char *ret_text)
+{
+	char id[GW_ID_TEXT_BYTES];
+	const char *dot;
+
+	gw_id_format(job.id, id);
+	dot = strchr(id, '.');
+	(void)snprintf(ret_text, GW_ID_TEXT_BYTES, "%s", dot ? dot + 1 : id);
+}
+
 void sim_format_attempt(const struct gw_attempt_id *attempt, char *ret_text)
 {
 	char id[GW_ID_TEXT_BYTES];
 
-	gw_id_format(attempt->job.id, id);
+	sim_format_job(attempt->job, id);
 	(void)snprintf(ret_text, GW_ID_TEXT_BYTES + 24, "%s/%" PRIu32 "#%" PRIu32, id,
 		       attempt->task_index, attempt->attempt);
 }

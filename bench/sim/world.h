@@ -95,7 +95,9 @@ void sim_fifo_push(struct sim_fifo *fifo, struct sim_packet *packet);
 struct sim_packet *sim_fifo_pop(struct sim_fifo *fifo); /* NULL: empty */
 void sim_fifo_drop(struct sim_world *world, struct sim_fifo *fifo);
 
-/* "1.2.3/0#1" for an attempt; `ret_text` has GW_ID_TEXT_BYTES + 24. */
+/* "1.3", epoch and counter, for a job of the one region; `ret_text` has GW_ID_TEXT_BYTES. */
+void sim_format_job(struct gw_job_id job, char *ret_text);
+/* "1.3/0#1" for an attempt; `ret_text` has GW_ID_TEXT_BYTES + 24. */
 void sim_format_attempt(const struct gw_attempt_id *attempt, char *ret_text);
 
 #endif
