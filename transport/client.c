@@ -386,11 +386,6 @@ int gw_client_open(const struct gw_client_options *options, uint64_t limit_us,
 	return open_client(options, NULL, "", limit_us, ret_client, fault);
 }
 
-void gw_client_on_waiting(struct gw_client *client, gw_waiting_f *waiting)
-{
-	client->waiting = waiting;
-}
-
 int gw_identity_load(const char *directory, struct gw_keys **ret_keys, struct gw_region *ret_region,
 		     struct gw_cert *ret_cert, struct gw_fault *fault)
 {
@@ -416,8 +411,9 @@ int gw_identity_load(const char *directory, struct gw_keys **ret_keys, struct gw
 	return error;
 }
 
-int gw_client_open_directory(const char *directory, gw_stop_f *stop, uint64_t limit_us,
-			     struct gw_client **ret_client, struct gw_fault *fault)
+int gw_client_open_directory(const char *directory, gw_stop_f *stop, gw_waiting_f *waiting,
+			     uint64_t limit_us, struct gw_client **ret_client,
+			     struct gw_fault *fault)
 {
 	struct gw_client_options options;
 	struct gw_keys *keys = NULL;
@@ -430,7 +426,7 @@ int gw_client_open_directory(const char *directory, gw_stop_f *stop, uint64_t li
 		return error;
 	(void)gw_file_path(path, sizeof(path), directory, GW_REGION_FILE); /* it was loaded */
 	options = (struct gw_client_options){
-		.keys = keys, .cert = &cert, .region = &region, .stop = stop};
+		.keys = keys, .cert = &cert, .region = &region, .stop = stop, .waiting = waiting};
 	return open_client(&options, keys, path, limit_us, ret_client, fault);
 }
 

@@ -40,10 +40,9 @@ int gw_client_open(const struct gw_client_options *options, uint64_t limit_us,
 		   struct gw_client **ret_client, struct gw_fault *fault);
 /* The same from an identity's folder (keys, certificate, region). Its region file is kept as new as
  * the leader's word. */
-int gw_client_open_directory(const char *directory, gw_stop_f *stop, uint64_t limit_us,
-			     struct gw_client **ret_client, struct gw_fault *fault);
-/* From now on; may be NULL. */
-void gw_client_on_waiting(struct gw_client *client, gw_waiting_f *waiting);
+int gw_client_open_directory(const char *directory, gw_stop_f *stop, gw_waiting_f *waiting,
+			     uint64_t limit_us, struct gw_client **ret_client,
+			     struct gw_fault *fault);
 /* An identity's folder: keys, region and certificate, and that they belong together. */
 int gw_identity_load(const char *directory, struct gw_keys **ret_keys, struct gw_region *ret_region,
 		     struct gw_cert *ret_cert, struct gw_fault *fault);

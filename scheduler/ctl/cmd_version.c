@@ -17,7 +17,7 @@ static const Godwit__VersionReply *ask(struct ctl *ctl)
 	request.kind_case = GODWIT__BODY__KIND_VERSION_REQUEST;
 	request.version_request = &version;
 	if (!ctl_directory(ctl->options, directory, sizeof(directory)) ||
-	    gw_client_open_directory(directory, NULL, ctl->options->timeout_us, &ctl->client,
+	    gw_client_open_directory(directory, NULL, NULL, ctl->options->timeout_us, &ctl->client,
 				     &fault) < 0 ||
 	    ctl_try(ctl, &request, GODWIT__BODY__KIND_VERSION_REPLY, ctl->options->timeout_us,
 		    &body, &fault) < 0)

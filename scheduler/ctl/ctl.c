@@ -126,6 +126,12 @@ int ctl_open(struct ctl *ctl, const struct ctl_options *options)
 	return ctl_connect(ctl);
 }
 
+/* The leader is gone and no other leads yet, or the link is broken. */
+static void say_waiting(void)
+{
+	(void)fprintf(stderr, "godwit: waiting for a scheduler\n");
+}
+
 static bool is_missing(const char *directory, const char *name)
 {
 	char path[4096];
@@ -154,8 +160,8 @@ int ctl_connect(struct ctl *ctl)
 			"%s has keys but no certificate yet. Ask the region's operator for a "
 			"ticket and run \"godwit join TICKET\".",
 			directory);
-	result = gw_client_open_directory(directory, ctl_interrupted, options->timeout_us,
-					  &ctl->client, &fault);
+	result = gw_client_open_directory(directory, ctl_interrupted, say_waiting,
+					  options->timeout_us, &ctl->client, &fault);
 	if (result < 0)
 		return ctl_fail(options, "%s.%s", fault.text, advice(result));
 	return 0;

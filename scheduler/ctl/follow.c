@@ -20,6 +20,7 @@
 #define HOLD_MANY_US (100 * GW_US_PER_MS) /* ... while several are, which wait for each other */
 #define TURN_US (300 * GW_US_PER_MS)      /* between two looks at the job */
 #define LOOK_TASKS_MAX 500u               /* looked through for one that holds a job up */
+#define QUIET_LOOKS 8u                    /* then it is asked and said what it waits for */
 #define ERRORS_MAX 5                      /* of a stream of an ended job, before it is given up */
 
 struct stream {
@@ -44,7 +45,9 @@ struct follower {
 	bool refused;        /* a stream told an error in this round */
 	bool cancelled;      /* by our ^C */
 	uint32_t next_held;  /* the stream whose next read is held */
-	bool told_why;       /* why the job goes on though it was cancelled */
+	uint32_t quiet;      /* looks in a row with nothing new to read before them */
+	bool told_why;       /* why a task is not heard, or goes on though it was cancelled */
+	char told_wait[256]; /* the reason last told why tasks wait */
 	uint64_t gone_bytes; /* of all streams: over-written before they were read */
 	uint64_t gone_said;  /* of these, as last said */
 	uint64_t gone_said_us;
@@ -311,22 +314,40 @@ static bool ask_again(struct follower *follower)
 	return again;
 }
 
-/* Once: a cancelled job whose node does not hear of it stays until the task's lease is over. */
-static void say_why_waiting(struct follower *follower, const Godwit__JobInfo *job)
+/* Once for each silence: a task whose node is not heard shows nothing, and a cancelled one stays until
+ * its lease is over. */
+static void say_unheard(struct follower *follower, const Godwit__JobInfo *job)
 {
-	for (size_t i = 0; i < job->n_tasks && !follower->told_why; i++) {
-		const Godwit__TaskInfo *task = job->tasks[i];
+	bool unheard = false;
 
+	for (size_t i = 0; i < job->n_tasks && !unheard; i++) {
+		const Godwit__TaskInfo *task = job->tasks[i];
 		bool held =
 			strcmp(task->state, "running") == 0 || strcmp(task->state, "placed") == 0;
 
-		if (!held || !*task->error)
-			continue;
-		(void)fprintf(stderr,
-			      "godwit: task %" PRIu32 " on %s: %s; ^C again leaves at once\n",
-			      task->task_index, task->node_name, task->error);
-		follower->told_why = true;
+		unheard = held && *task->error;
+		if (unheard && !follower->told_why)
+			(void)fprintf(stderr, "godwit: task %" PRIu32 " on %s: %s%s\n",
+				      task->task_index, task->node_name, task->error,
+				      follower->cancelled ? "; ^C again leaves at once" : "");
 	}
+	follower->told_why = unheard;
+}
+
+/* Each reason once, when nothing has come for a while. */
+static void say_why_waiting(struct follower *follower, const Godwit__JobInfo *job)
+{
+	char reason[sizeof(follower->told_wait)];
+
+	if (job->n_tasks > 0) /* they were asked for */
+		say_unheard(follower, job);
+	(void)snprintf(reason, sizeof(reason), "%s", job->wait_reason);
+	ctl_clean(reason);
+	if (follower->quiet < QUIET_LOOKS || !*reason || strcmp(reason, follower->told_wait) == 0)
+		return;
+	(void)fprintf(stderr, "godwit: %" PRIu32 " of %" PRIu32 " tasks wait: %s\n", job->waiting,
+		      job->task_count, reason);
+	memcpy(follower->told_wait, reason, sizeof(reason));
 }
 
 /* Until the job has ended and every stream with it. */
@@ -344,6 +365,7 @@ static int follow(struct follower *follower)
 		result = read_all(follower, !last);
 		if (result < 0)
 			return 1;
+		follower->quiet = result > 0 ? 0 : follower->quiet + 1;
 		if (result > 0 || follower->broken)
 			continue;
 		if (last && !ask_again(follower))
@@ -352,12 +374,13 @@ static int follow(struct follower *follower)
 			turn_pause();
 		if (last)
 			continue;
-		result = look(follower->ctl, &follower->options->job, follower->cancelled,
+		result = look(follower->ctl, &follower->options->job,
+			      follower->cancelled || follower->quiet % QUIET_LOOKS == 0,
 			      &follower->broken, &job);
 		if (result < 0)
 			return 1;
 		follower->ended = result > 0;
-		if (follower->cancelled && job && !follower->ended)
+		if (job && !follower->ended)
 			say_why_waiting(follower, job);
 	}
 }

@@ -115,11 +115,13 @@ int gw_client_open(const struct gw_client_options *options, uint64_t limit_us,
 	return -ENOSYS;
 }
 
-int gw_client_open_directory(const char *directory, gw_stop_f *stop, uint64_t limit_us,
-			     struct gw_client **ret_client, struct gw_fault *fault)
+int gw_client_open_directory(const char *directory, gw_stop_f *stop, gw_waiting_f *waiting,
+			     uint64_t limit_us, struct gw_client **ret_client,
+			     struct gw_fault *fault)
 {
 	(void)directory;
 	(void)stop;
+	(void)waiting;
 	(void)limit_us;
 	(void)ret_client;
 	(void)fault;

@@ -465,7 +465,7 @@ static void directory_call(void *context)
 {
 	struct visits *visits = context;
 
-	visits->error = gw_client_open_directory(visits->directory, NULL, DEADLINE_US,
+	visits->error = gw_client_open_directory(visits->directory, NULL, NULL, DEADLINE_US,
 						 &visits->client, &visits->fault);
 	if (visits->error == 0)
 		one_call(visits);

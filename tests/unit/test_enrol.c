@@ -127,8 +127,8 @@ static void visit_call(void *context)
 	struct join *join = context;
 	struct gw_client *client;
 
-	join->error =
-		gw_client_open_directory(join->directory, NULL, DEADLINE_US, &client, &join->fault);
+	join->error = gw_client_open_directory(join->directory, NULL, NULL, DEADLINE_US, &client,
+					       &join->fault);
 	if (join->error == 0)
 		gw_client_close(client);
 }
