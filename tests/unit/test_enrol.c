@@ -20,6 +20,7 @@
 #include "transport/clock.h"
 #include "transport/enrol.h"
 #include "transport/file.h"
+#include "transport/journal.h"
 #include "transport/link.h"
 #include "transport/zsock.h"
 
@@ -292,30 +293,39 @@ static void revoked_keys_do_not_join_again(void **state)
 	assert_non_null(strstr(join.fault.text, "revoked"));
 }
 
-/* The enrolment again as after a restart: identities as the disk has them. */
-static void restart(struct enrolment *it, struct gw_identities **ret_identities)
+/* The enrolment again, with other parts. */
+static void restart_with(struct enrolment *it, struct gw_identities *identities,
+			 struct gw_journal *journal)
 {
-	struct gw_fault fault = {""};
 	const struct gw_enrol_options options = {
 		.reactor = it->region->reactor,
 		.zmq = it->region->zmq,
 		.keys = it->region->keys,
 		.region = "test",
+		.identities = identities,
 		.state_directory = it->region->directory,
 		.endpoint = "tcp://127.0.0.1:*",
 		.state_port = gw_host_state_port(it->region->host),
 		.heartbeat_port = gw_host_heartbeat_port(it->region->host),
+		.journal = journal,
 	};
-	struct gw_enrol_options again = options;
+	struct gw_fault fault = {""};
+
+	gw_enrol_free(it->enrol);
+	assert_int_equal(gw_enrol_new(&options, &it->enrol, &fault), 0);
+	(void)snprintf(it->ticket.enrol_endpoints[0], sizeof(it->ticket.enrol_endpoints[0]),
+		       "tcp://127.0.0.1:%u", gw_enrol_port(it->enrol));
+}
+
+/* As after a restart: identities as the disk has them. */
+static void restart(struct enrolment *it, struct gw_identities **ret_identities)
+{
+	struct gw_fault fault = {""};
 
 	if (gw_identities_open(it->region->directory, it->region->keys->signing_key, ret_identities,
 			       &fault) < 0)
 		fail_msg("%s", fault.text);
-	again.identities = *ret_identities;
-	gw_enrol_free(it->enrol);
-	assert_int_equal(gw_enrol_new(&again, &it->enrol, &fault), 0);
-	(void)snprintf(it->ticket.enrol_endpoints[0], sizeof(it->ticket.enrol_endpoints[0]),
-		       "tcp://127.0.0.1:%u", gw_enrol_port(it->enrol));
+	restart_with(it, *ret_identities, NULL);
 }
 
 /* Joins for a second, and waits until that is over. */
@@ -451,6 +461,108 @@ static void tickets_are_secrets(void **state)
 	assert_non_null(strstr(fault.text, "0640"));
 }
 
+/* A region with several schedulers: all are in the ticket; one alone is as it was in older tickets. */
+static void tickets_name_schedulers(void **state)
+{
+	struct enrolment *it = *state;
+	struct gw_ticket ticket;
+	char path[GW_PATH_BYTES];
+	char text[2048];
+	struct gw_fault fault;
+	size_t size;
+
+	for (uint32_t count = 1; count <= GW_SCHEDULERS_MAX; count++) {
+		it->ticket.enrol_count = count;
+		memset(it->ticket.enrol_endpoints[count - 1], 'e', GW_ENDPOINT_BYTES_MAX);
+		assert_int_equal(gw_file_path(path, sizeof(path), it->region->directory, "ticket"),
+				 0);
+		assert_int_equal(gw_ticket_save(path, &it->ticket, &fault), 0);
+		assert_int_equal(gw_file_read(path, true, sizeof(text), text, &size, &fault), 0);
+		assert_memory_equal(text, count == 1 ? "godwit-ticket 1\n" : "godwit-ticket 2\n",
+				    16);
+		assert_int_equal(gw_ticket_load(path, &ticket, &fault), 0);
+		assert_int_equal(ticket.enrol_count, count);
+		assert_memory_equal(ticket.enrol_endpoints, it->ticket.enrol_endpoints,
+				    sizeof(ticket.enrol_endpoints));
+		assert_int_equal(unlink(path), 0);
+	}
+}
+
+#define HEX64 "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+
+/* As a release before lists of schedulers wrote it. */
+static void tickets_of_the_first_form_load(void **state)
+{
+	static const char text[] =
+		"godwit-ticket 1\nregion r\nsigning-key " HEX64 "\nexchange-key " HEX64
+		"\nenrol tcp://10.0.0.1:7102\nrole user\ntoken " HEX64 "\n";
+	struct enrolment *it = *state;
+	struct gw_ticket ticket;
+	char path[GW_PATH_BYTES];
+	struct gw_fault fault;
+
+	assert_int_equal(gw_file_path(path, sizeof(path), it->region->directory, "old"), 0);
+	assert_int_equal(gw_file_write(path, 0600, true, text, sizeof(text) - 1, &fault), 0);
+	assert_int_equal(gw_ticket_load(path, &ticket, &fault), 0);
+	assert_int_equal(ticket.enrol_count, 1);
+	assert_string_equal(ticket.enrol_endpoints[0], "tcp://10.0.0.1:7102");
+	assert_int_equal(ticket.role, GODWIT__ROLE__ROLE_USER);
+}
+
+/* The first that the ticket names is not there; who answers tells where all of them are. */
+static void joins_whoever_answers(void **state)
+{
+	struct enrolment *it = *state;
+	struct gw_grant grant = grant_for(GODWIT__ROLE__ROLE_AGENT);
+	struct gw_scheduler_list list = {
+		.version = 8,
+		.count = 2,
+		.places = {{"tcp://10.0.0.1:7100", "tcp://10.0.0.1:7101"},
+			   {"tcp://10.0.0.2:7100", "tcp://10.0.0.2:7101"}}};
+	static struct gw_region region;
+	static struct join join;
+	char path[GW_PATH_BYTES];
+	struct gw_fault fault;
+
+	make_token(it, &grant);
+	gw_enrol_set_endpoints(it->enrol, &list);
+	it->ticket.enrol_count = 2;
+	memcpy(it->ticket.enrol_endpoints[1], it->ticket.enrol_endpoints[0],
+	       sizeof(it->ticket.enrol_endpoints[0]));
+	(void)snprintf(it->ticket.enrol_endpoints[0], sizeof(it->ticket.enrol_endpoints[0]),
+		       "tcp://127.0.0.1:1");
+	if (join_as(it, &join, "a", "node-1") < 0)
+		fail_msg("%s", join.fault.text);
+	assert_int_equal(gw_file_path(path, sizeof(path), join.directory, GW_REGION_FILE), 0);
+	assert_int_equal(gw_region_load(path, &region, &fault), 0);
+	assert_int_equal(region.schedulers.version, 8);
+	assert_int_equal(region.schedulers.count, 2);
+	assert_string_equal(region.schedulers.places[1].heartbeat, "tcp://10.0.0.2:7101");
+}
+
+static const char *full_disk(const struct gw_journal *journal, uint64_t mono_us)
+{
+	(void)journal;
+	(void)mono_us;
+	return "the disk is full";
+}
+
+/* Who joins becomes work for the journal: not while it is stalled, and the token is not spent. */
+static void nobody_joins_a_stalled_journal(void **state)
+{
+	struct enrolment *it = *state;
+	struct gw_grant grant = grant_for(GODWIT__ROLE__ROLE_USER);
+	struct gw_journal journal = {.stalled = full_disk};
+	struct join join;
+
+	make_token(it, &grant);
+	restart_with(it, it->region->identities, &journal);
+	assert_int_equal(join_within(it, &join, "a", "alice", GW_US_PER_S), -EACCES);
+	assert_non_null(strstr(join.fault.text, "the disk is full"));
+	journal.stalled = NULL;
+	assert_int_equal(join_as(it, &join, "a", "alice"), 0);
+}
+
 /* What reaches the socket without gw_join's care. */
 struct knock {
 	struct gw_zsock *zsock;
@@ -578,6 +690,10 @@ int main(void)
 		cmocka_unit_test_setup_teardown(expired_identities_make_room, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(grants_are_checked, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(tickets_are_secrets, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(tickets_name_schedulers, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(tickets_of_the_first_form_load, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(joins_whoever_answers, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(nobody_joins_a_stalled_journal, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(knocks_are_refused, set_up, tear_down),
 	};
 
