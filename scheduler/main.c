@@ -1,9 +1,10 @@
 /*
  * godwit-scheduler: the tables of its command line. `init` and `token` are in region.c, `run` in
- * daemon.c.
+ * daemon.c, `check-journal` and `dump-journal` in inspect.c.
  */
 #include <stddef.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "proto/base/check.h"
 #include "proto/base/limits.h"
@@ -113,6 +114,23 @@ static const struct gw_option run_table[] = {
 		   .max = 16,
 		   .help = "threads for planners"},
 	 .argument = "COUNT"},
+	{.value = {.key = "snapshot-after",
+		   .type = GW_SCHEMA_BYTES,
+		   .offset = offsetof(struct run_options, snapshot_bytes),
+		   .fallback = "64 MiB",
+		   .min = 1 << 16,
+		   .max = 1ull << 40,
+		   .help = "records since the last snapshot after which the next is made; a start "
+			   "reads one snapshot and the records after it"},
+	 .argument = "SIZE"},
+	{.value = {.key = NULL}},
+};
+
+static const struct gw_option check_table[] = {
+	{.value = {.key = "json",
+		   .type = GW_SCHEMA_BOOL,
+		   .offset = offsetof(struct inspect_options, json),
+		   .help = "one JSON value instead of sentences"}},
 	{.value = {.key = NULL}},
 };
 
@@ -193,6 +211,35 @@ static const struct gw_example token_examples[] = {
 	{NULL, NULL},
 };
 
+static const struct gw_example check_examples[] = {
+	{"godwit-scheduler check-journal", "is the journal whole, and how far does it go"},
+	{"godwit-scheduler check-journal /backup/journal", "would a start with this backup work"},
+	{NULL, NULL},
+};
+
+static const struct gw_example dump_examples[] = {
+	{"godwit-scheduler dump-journal | jq -c 'select(.record.job_accepted) | [.seq, .time, "
+	 ".record.job_accepted.spec.name]'",
+	 "when each job was accepted"},
+	{NULL, NULL},
+};
+
+static const char *const check_details[] = {
+	"Reads DIR, or the folder journal of --state, without changing it, also while a scheduler "
+	"runs on it: every checksum, and every record as a start would apply it.",
+	"Exits 0 when a scheduler can start from it. A last write that did not end is none of the "
+	"journal's damage: nobody was told of what it held, and the next start cuts it.",
+	NULL,
+};
+
+static const char *const dump_details[] = {
+	"One JSON value a line, in order: first the pieces of the newest snapshot, as {\"seq\", "
+	"\"snapshot\"}, then each record after it, as {\"seq\", \"time\", \"record\"}. Fields have "
+	"the names of proto/msg/snapshot.proto and proto/msg/record.proto.",
+	"What is damaged ends it with exit code 1, after what stands before the damage.",
+	NULL,
+};
+
 static const struct gw_command commands[] = {
 	{.name = "run",
 	 .summary = "serve the region",
@@ -212,6 +259,23 @@ static const struct gw_command commands[] = {
 	 .examples = token_examples,
 	 .run = gw_command_token,
 	 .options_bytes = sizeof(struct token_options)},
+	{.name = "check-journal",
+	 .summary = "say whether a journal is whole and what it holds",
+	 .operands = "[DIR]",
+	 .operands_max = 1,
+	 .options = check_table,
+	 .details = check_details,
+	 .examples = check_examples,
+	 .run = gw_command_check_journal,
+	 .options_bytes = sizeof(struct inspect_options)},
+	{.name = "dump-journal",
+	 .summary = "print a journal as JSON lines",
+	 .operands = "[DIR]",
+	 .operands_max = 1,
+	 .details = dump_details,
+	 .examples = dump_examples,
+	 .run = gw_command_dump_journal,
+	 .options_bytes = sizeof(struct inspect_options)},
 	{.name = "states",
 	 .summary = "print the life cycles of jobs and tasks",
 	 .run = run_states,
@@ -224,8 +288,10 @@ int main(int argc, char **argv)
 	static const char *const details[] = {
 		"The scheduler of a region: agents and users connect to it, it decides which task "
 		"runs where, and keeps what became of it. Running tasks need no scheduler.",
-		"The state of jobs is in memory: after a restart agents end the tasks that the new "
-		"scheduler does not know.",
+		"What it decides is on disk, in STATE/journal, before anybody is told: a scheduler "
+		"that was killed knows after its restart every job that it had accepted, and the "
+		"tasks that ran on go on running. A journal that is damaged refuses the start with "
+		"the file and the offset; see check-journal.",
 		NULL,
 	};
 	static const char *const exit_codes[] = {"0 stopped in order", "1 failure", "2 usage error",
@@ -236,7 +302,8 @@ int main(int argc, char **argv)
 		"STATE/certs certificates issued",
 		"STATE/revoked identities refused",
 		"STATE/tokens one-time tokens not yet used",
-		"STATE/epoch how often it was started",
+		"STATE/journal what was decided: segments of records, and snapshots",
+		"STATE/epoch the highest epoch of ids given out",
 		"STATE/lock held by the scheduler that runs",
 		NULL,
 	};
@@ -253,5 +320,9 @@ int main(int argc, char **argv)
 		.section = 8,
 	};
 
+	/* Also as the options --check-journal and --dump-journal. */
+	if (argc > 1 &&
+	    (strcmp(argv[1], "--check-journal") == 0 || strcmp(argv[1], "--dump-journal") == 0))
+		argv[1] += 2;
 	return gw_program_main(&program, argc, argv);
 }

@@ -5,11 +5,13 @@
 #ifndef GODWIT_SCHEDULER_OPTIONS_H
 #define GODWIT_SCHEDULER_OPTIONS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "proto/schema.h"
 
 #define EXIT_USAGE 2
+#define GW_JOURNAL_DIRECTORY "journal" /* of the state folder */
 
 struct gw_command;
 
@@ -33,6 +35,7 @@ struct run_options {
 	uint64_t lease_us;
 	uint64_t waiting_tasks_max;
 	uint64_t workers;
+	uint64_t snapshot_bytes;
 };
 
 struct token_options {
@@ -52,6 +55,11 @@ struct token_options {
 	uint64_t certificate_life_us;
 };
 
+struct inspect_options {
+	struct common_options common;
+	bool json;
+};
+
 /* What a ticket's bearer may become; NULL-ended. */
 extern const char *const gw_role_names[];
 
@@ -61,5 +69,9 @@ int gw_command_token(const struct gw_command *command, void *options, int operan
 		     char **operands);
 int gw_command_run(const struct gw_command *command, void *options, int operand_count,
 		   char **operands);
+int gw_command_check_journal(const struct gw_command *command, void *options, int operand_count,
+			     char **operands);
+int gw_command_dump_journal(const struct gw_command *command, void *options, int operand_count,
+			    char **operands);
 
 #endif

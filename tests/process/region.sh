@@ -76,7 +76,7 @@ PY
 
 serve() {
 	"$scheduler" run --state "$folder/region" --listen 127.0.0.1 --port "$port" \
-		--unknown-after 2s >"$folder/scheduler.log" 2>&1 &
+		--unknown-after 2s >>"$folder/scheduler.log" 2>&1 &
 	scheduler_pid=$!
 	pids+=("$scheduler_pid")
 }
@@ -295,6 +295,15 @@ grep -q 'Check that godwit-scheduler runs there' "$folder/out" || fail "advice: 
 kill -CONT "$scheduler_pid"
 eventually 20 nodes_up 2
 expect 0 'again' "$godwit" run -- echo again
+disown "$scheduler_pid"
+kill -9 "$scheduler_pid"
+serve
+eventually 20 nodes_up 2
+is succeeded "$(field 'v["state"]' "$godwit" --json jobs survivor)" "a job after the scheduler was killed"
+expect 0 'again' "$godwit" run -- echo again
+expect 0 'is sound' "$scheduler" check-journal --state "$folder/region"
+expect 1 'revoked' "$godwit" --config "$folder/eve" --timeout 5s jobs
+[ "$("$scheduler" dump-journal --state "$folder/region" | grep -c '"job_accepted"')" -gt 20 ] || fail "the jobs in the dump"
 
 grep -h -A 20 -E 'runtime error:|Sanitizer|broken invariant' "$folder"/*.log "$folder"/n?/keeper/*.log &&
 	fail "a daemon has a fault"

@@ -101,9 +101,18 @@ class Region:
         self.ticket("user", "--role", "user", "--name", "user")
         wait_for("the user to join", lambda: self.try_join("user"))
 
-    def start_scheduler(self):
+    def start_scheduler(self, *options):
         return self.spawn("scheduler", SCHEDULER, "run", "--state", self.folder / "scheduler",
-                          "--listen", "127.0.0.1", "--port", self.port)
+                          "--listen", "127.0.0.1", "--port", self.port, *options)
+
+    def kill_scheduler(self):
+        self.processes["scheduler"].kill()
+        self.processes["scheduler"].wait()
+
+    def stop_scheduler(self):
+        self.processes["scheduler"].terminate()
+        if self.processes["scheduler"].wait(10) != 0:
+            raise Failed("the scheduler did not stop in order")
 
     def ticket(self, name, *options):
         run(SCHEDULER, "token", "--state", self.folder / "scheduler", "--listen", "127.0.0.1",

@@ -101,8 +101,12 @@ static void each_command_says_what_it_did(void **state)
 		 "--tenant"},
 		{"token --state %s/region --listen ::1 --role user --name ada --ticket %s/t", 0,
 		 "for one user"},
+		{"check-journal --state %s/region", 1, "region/journal"},
 		{"run --state %s/region --listen ::1 --lease 1s", 2, "--lease"},
 		{"run --state %s/region --listen 203.0.113.77 --port 7100", 1, "203.0.113.77"},
+		{"--check-journal %s/none", 1, "none"},
+		{"dump-journal %s/none", 1, "none"},
+		{"dump-journal %s/none more", 2, "more"},
 		{"states --state %s/region", 0, "| waiting |"},
 		{"--help", 0, "init"},
 		{"dance", 2, "dance"},
@@ -157,12 +161,38 @@ static void it_listens_and_stops_in_order(void **state)
 				       "run --state %%s/region --listen 127.0.0.1 --port %u",
 				       21000 + ((unsigned)getpid() * 7 + attempt * 131) % 9000);
 			start(&child, line);
-			hear(&child, "\n");
+			hear(&child, "listens on");
 			listens = strstr(child.text, "region north listens on") != NULL;
 			(void)kill(child.pid, signals[i]);
 			assert_int_equal(end(&child), listens ? 0 : 1);
 		}
 		assert_true(listens);
+	}
+}
+
+/* Every start writes at least that it leads. */
+static void the_journal_can_be_looked_at(void **state)
+{
+	static const struct {
+		const char *line;
+		const char *words;
+	} rows[] = {
+		{"check-journal --state %s/region", "is sound"},
+		{"check-journal --state %s/region --json", "\"sound\": true"},
+		{"--check-journal %s/region/journal", "is sound"},
+		{"dump-journal --state %s/region", "\"term_started\":{\"term\":"},
+		{"--dump-journal %s/region/journal", "\"record\":{\"version\":1"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < GW_ARRAY_COUNT(rows); i++) {
+		struct child child;
+		int code;
+
+		start(&child, rows[i].line);
+		code = end(&child);
+		if (code != 0 || !strstr(child.text, rows[i].words))
+			fail_msg("%s: exit %d, said: %s", rows[i].line, code, child.text);
 	}
 }
 
@@ -187,6 +217,7 @@ int main(void)
 		cmocka_unit_test(each_command_says_what_it_did),
 		cmocka_unit_test(secrets_are_kept_as_secrets),
 		cmocka_unit_test(it_listens_and_stops_in_order),
+		cmocka_unit_test(the_journal_can_be_looked_at),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);
