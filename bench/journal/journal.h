@@ -5,11 +5,14 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "proto/schema.h"
+
 #define JOURNAL_CLIENTS_MAX 1024u
 #define JOURNAL_IN_FLIGHT_MAX 64u
 
 struct load_options {
 	const char *identities; /* folder whose folders are identities, by number from 0 */
+	struct gw_mark identities_mark;
 	uint64_t clients;
 	uint64_t in_flight; /* of each client */
 	uint64_t count;     /* submissions measured, of all clients */
@@ -22,8 +25,11 @@ int journal_load(const struct load_options *options);
 
 struct echo_options {
 	const char *state; /* of the scheduler whose keys and identities it uses */
+	struct gw_mark state_mark;
 	const char *file;
+	struct gw_mark file_mark;
 	const char *endpoint;
+	struct gw_mark endpoint_mark;
 };
 
 /* Serves until TERM. Returns the exit code. */
@@ -31,6 +37,7 @@ int journal_echo(const struct echo_options *options);
 
 struct recover_options {
 	const char *directory;
+	struct gw_mark directory_mark;
 	uint64_t tasks;
 };
 

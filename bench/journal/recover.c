@@ -31,6 +31,7 @@ struct maker {
 	struct gw_buf record;
 	struct gw_id job;
 	struct gw_id node;
+	Godwit__TaskPlaced__Placed *places; /* [TASKS_PER_JOB] of one record */
 	int error;
 };
 
@@ -122,7 +123,7 @@ static void accept_job(struct maker *maker, uint64_t number)
 /* As a plan places them: the tasks of a job in one record. */
 static void place_job(struct maker *maker)
 {
-	Godwit__TaskPlaced__Placed places[TASKS_PER_JOB];
+	Godwit__TaskPlaced__Placed *places = maker->places;
 	Godwit__TaskPlaced__Placed *list[TASKS_PER_JOB];
 	Godwit__TaskPlaced placed = GODWIT__TASK_PLACED__INIT;
 	Godwit__Record record = GODWIT__RECORD__INIT;
@@ -224,7 +225,8 @@ int journal_make(const struct recover_options *options)
 	int r;
 
 	gw_buf_init(&maker.record, GW_MESSAGE_BYTES_MAX);
-	r = core ? gw_reactor_new(&maker.reactor) : -ENOMEM;
+	maker.places = calloc(TASKS_PER_JOB, sizeof(*maker.places));
+	r = core && maker.places ? gw_reactor_new(&maker.reactor) : -ENOMEM;
 	if (r == 0)
 		r = open_journal(&maker, options->directory, core, &found, &fault);
 	if (r == 0) {
@@ -239,6 +241,7 @@ int journal_make(const struct recover_options *options)
 	gw_reactor_free(maker.reactor);
 	gw_node_free(core);
 	gw_buf_deinit(&maker.record);
+	free(maker.places);
 	return r == 0 ? 0 : complain(r, &fault);
 }
 
