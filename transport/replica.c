@@ -29,6 +29,7 @@
 #define LEASE_RENEWALS 4u        /* in one TTL */
 #define POLL_US_DEFAULT (50 * GW_US_PER_MS)
 #define CHUNK_INTERVAL_US_DEFAULT (30 * GW_US_PER_MS) /* 8 MiB/s */
+#define COLLECT_AFTER_US_DEFAULT (5 * GW_US_PER_S)
 #define ROSTER_US (500 * GW_US_PER_MS)
 #define BACKOFF_US (10 * GW_US_PER_MS)
 #define BACKOFF_DOUBLINGS 5u
@@ -82,6 +83,8 @@ int gw_replica_new(const struct gw_replica_options *options, uint64_t now_us,
 		replica->options.poll_us = POLL_US_DEFAULT;
 	if (replica->options.chunk_interval_us == 0)
 		replica->options.chunk_interval_us = CHUNK_INTERVAL_US_DEFAULT;
+	if (replica->options.collect_after_us == 0)
+		replica->options.collect_after_us = COLLECT_AFTER_US_DEFAULT;
 	replica->lease_ttl_us = replica->options.lease_ttl_s * GW_US_PER_S;
 	gw_buf_init(&replica->piece, GW_REPLICA_RECORD_BYTES_MAX + GW_LAYOUT_FRAME_BYTES +
 					     2 * (size_t)GW_REPLICA_CHUNK_BYTES);

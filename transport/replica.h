@@ -91,6 +91,8 @@ struct gw_replica_options {
 	uint32_t lease_ttl_s;       /* 0: 3 */
 	uint64_t poll_us;           /* how often a follower asks; 0: 50 ms */
 	uint64_t chunk_interval_us; /* least time between two chunks of a snapshot; 0: 30 ms */
+	uint64_t collect_after_us;  /* a follower may lag this far behind a new snapshot before it
+				     * must begin again from it; 0: 5 s */
 	struct gw_replica_calls calls;
 };
 

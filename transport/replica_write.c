@@ -431,8 +431,9 @@ static void chunk_kept(struct gw_replica *replica)
 		lane->at_us = lane->sent_us + replica->options.chunk_interval_us;
 }
 
-static void manifest_kept(struct gw_replica *replica)
+static void manifest_kept(struct gw_replica *replica, uint64_t now_us)
 {
+	replica->lanes[LANE_UPLOAD].at_us = now_us + replica->options.collect_after_us;
 	replica->manifest = replica->upload_manifest;
 	replica->since_bytes -= replica->upload_since_bytes;
 	replica->upload = UPLOAD_COLLECT;
@@ -485,7 +486,7 @@ void answer_upload(struct gw_replica *replica, uint64_t now_us,
 		chunk_kept(replica);
 		break;
 	case UPLOAD_MANIFEST:
-		manifest_kept(replica);
+		manifest_kept(replica, now_us);
 		break;
 	case UPLOAD_COLLECT:
 		replica->collected_revision = answer->revision;
