@@ -123,28 +123,27 @@ static void read_placed(struct sim_check *check, const Godwit__TaskPlaced *place
 	}
 }
 
-void sim_check_journal(struct sim_check *check)
+void sim_check_record(struct sim_check *check, uint64_t seq, const uint8_t *bytes, size_t size)
 {
-	const struct sim_journal *journal = &check->grid->scheduler.journal;
+	const Godwit__Record *record;
 
-	while (check->records_read < journal->durable_count) {
-		uint32_t i = check->records_read++;
-		size_t from = i ? journal->ends[i - 1] : 0;
-		const Godwit__Record *record;
-
-		gw_arena_reset(&check->arena);
-		record = gw_wire_decode(&godwit__record__descriptor, &check->arena,
-					journal->bytes.bytes + from, journal->ends[i] - from);
-		if (!record) {
-			sim_world_fail(&check->grid->world, "record %" PRIu32 " is no record", i);
-			return;
-		}
-		sim_say_record(check->grid, record);
-		if (record->kind_case == GODWIT__RECORD__KIND_JOB_ACCEPTED)
-			read_accepted(check, record->job_accepted);
-		else if (record->kind_case == GODWIT__RECORD__KIND_TASK_PLACED)
-			read_placed(check, record->task_placed);
+	gw_arena_reset(&check->arena);
+	record = gw_wire_decode(&godwit__record__descriptor, &check->arena, bytes, size);
+	if (!record) {
+		sim_world_fail(&check->grid->world, "record %" PRIu64 " is no record", seq);
+		return;
 	}
+	sim_say_record(check->grid, record);
+	if (record->kind_case == GODWIT__RECORD__KIND_JOB_ACCEPTED)
+		read_accepted(check, record->job_accepted);
+	else if (record->kind_case == GODWIT__RECORD__KIND_TASK_PLACED)
+		read_placed(check, record->task_placed);
+}
+
+void sim_check_lost(struct sim_check *check, uint64_t seq)
+{
+	(void)seq;
+	check->history_lost = true;
 }
 
 static void check_room(struct sim_check *check, const struct sim_keeper *keeper)
@@ -176,7 +175,6 @@ void sim_check_began(struct sim_keeper *keeper, const struct sim_attempt *attemp
 	struct sim_task *task;
 	char text[GW_ID_TEXT_BYTES + 24];
 
-	sim_check_journal(check);
 	check->began_count++;
 	sim_format_attempt(&id, text);
 	sim_trace(world, id.attempt);
@@ -232,7 +230,6 @@ void sim_check_reply(struct sim_check *check, const uint8_t *bytes, size_t size)
 	if (!body || body->kind_case != GODWIT__BODY__KIND_SUBMIT_REPLY ||
 	    !gw_wire_read_id(body->submit_reply->job, &id.id))
 		return;
-	sim_check_journal(check);
 	if (!gw_table_find(&check->jobs, &id))
 		sim_world_fail(&check->grid->world, "a job is acknowledged before it is durable");
 }
@@ -253,10 +250,9 @@ void sim_check_scan(struct sim_check *check)
 	char text[GW_CHECK_TEXT_BYTES];
 
 	check->scan_count++;
-	sim_check_journal(check);
 	if (grid->scheduler.node && !gw_scheduler_check(grid->scheduler.node, text))
 		sim_world_fail(&grid->world, "scheduler: %s", text);
-	if (grid->scheduler.journal.count <= REPLAY_RECORDS_MAX ||
+	if (grid->scheduler.journal.last_seq <= REPLAY_RECORDS_MAX ||
 	    check->scan_count % REPLAY_EVERY == 0)
 		sim_host_check_replay(&grid->scheduler);
 	for (uint32_t i = 0; i < grid->agent_count; i++) {

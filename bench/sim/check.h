@@ -38,7 +38,7 @@ struct sim_check {
 	struct sim_grid *grid;
 	struct gw_table tasks; /* of struct sim_task */
 	struct gw_table jobs;  /* of struct sim_job: those with a durable record */
-	uint32_t records_read; /* of the scheduler's journal */
+	bool history_lost;     /* the scheduler's journal lied or was damaged, and went on */
 	uint64_t scan_count;
 	uint64_t began_count;
 	uint64_t again_count; /* of them, attempts after a task's first */
@@ -49,8 +49,10 @@ struct sim_check {
 void sim_check_init(struct sim_check *check, struct sim_grid *grid);
 void sim_check_deinit(struct sim_check *check);
 
-/* Reads what became durable since the last time. */
-void sim_check_journal(struct sim_check *check);
+/* A record of the scheduler's is durable. */
+void sim_check_record(struct sim_check *check, uint64_t seq, const uint8_t *bytes, size_t size);
+/* The scheduler started without the records after `seq` that were. */
+void sim_check_lost(struct sim_check *check, uint64_t seq);
 /* Of a keeper: a process began or ended. */
 void sim_check_began(struct sim_keeper *keeper, const struct sim_attempt *attempt);
 void sim_check_ended(struct sim_keeper *keeper, const struct sim_attempt *attempt);

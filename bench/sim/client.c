@@ -220,6 +220,8 @@ static void travel(struct sim_timer *timer)
 		end_request(request);
 		return;
 	}
+	if (sim_host_defer(&client->grid->scheduler, timer))
+		return;
 	request->sent = true;
 	sim_timer_set(world, timer, world->now_us + GIVE_UP_US);
 	if (sim_chance_ppm(world, client->grid->scenario->jobs.lost_ppm))

@@ -88,29 +88,58 @@ const char *sim_fault_name(enum sim_fault_kind kind)
 
 /* --- links --- */
 
-/* The link as all faults under way make it. */
-static bool set_link(struct sim_grid *grid, struct sim_site *site)
-{
-	struct sim_path *path = &site->path;
-	bool cut = false;
-	bool breaks = false;
+/* What each direction of a link suffers. */
+struct link_cut {
+	bool cut[2];
+	bool breaks[2];
+};
 
-	path->spike_us = 0;
-	for (const struct sim_fault *fault = grid->faults; fault; fault = fault->next) {
-		if (!fault->under_way || &grid->sites[fault->event.target] != site ||
-		    sim_fault_class(fault->event.kind)->scope != SIM_SCOPE_SITE)
-			continue;
-		if (fault->event.kind == SIM_FAULT_DELAY_SPIKE)
-			path->spike_us += fault->event.amount;
-		if (fault->event.kind == SIM_FAULT_LINK_CUT) {
-			cut = true;
-			breaks = breaks || fault->event.amount != 0;
-		}
+static void add_trouble(const struct sim_fault_event *event, struct sim_trouble *trouble,
+			struct link_cut *cut)
+{
+	bool both = event->kind == SIM_FAULT_LINK_CUT;
+
+	if (event->kind == SIM_FAULT_DELAY_SPIKE)
+		trouble->spike_us += event->amount;
+	if (event->kind == SIM_FAULT_SLOW_RATE &&
+	    (trouble->rate_bps == 0 || event->amount < trouble->rate_bps))
+		trouble->rate_bps = event->amount;
+	if (event->kind == SIM_FAULT_LOSS_BURST)
+		trouble->loss_ppm += event->amount;
+	if (event->kind == SIM_FAULT_DUPLICATION)
+		trouble->duplicate_ppm += event->amount;
+	if (event->kind == SIM_FAULT_REORDERING)
+		trouble->reorder_ppm += event->amount;
+	if (both || event->kind == SIM_FAULT_LINK_CUT_OUT) {
+		cut->cut[SIM_LISTENER] = true;
+		cut->breaks[SIM_LISTENER] |= event->amount != 0;
 	}
-	if (cut)
-		sim_path_cut(&grid->world, path, breaks);
-	else
-		sim_path_heal(&grid->world, path);
+	if (both || event->kind == SIM_FAULT_LINK_CUT_IN) {
+		cut->cut[SIM_DIALER] = true;
+		cut->breaks[SIM_DIALER] |= event->amount != 0;
+	}
+}
+
+/* The link as all faults under way make it. */
+static bool set_link(struct sim_grid *grid, uint64_t site)
+{
+	struct sim_path *path = &grid->sites[site].path;
+	struct link_cut cut = {.cut = {false, false}};
+
+	path->trouble = (struct sim_trouble){.spike_us = 0};
+	for (const struct sim_fault *fault = grid->faults; fault; fault = fault->next) {
+		if (fault->under_way && fault->event.target == site &&
+		    sim_fault_class(fault->event.kind)->scope == SIM_SCOPE_SITE)
+			add_trouble(&fault->event, &path->trouble, &cut);
+	}
+	for (unsigned i = 0; i < 2; i++) {
+		enum sim_end end = i == 0 ? SIM_DIALER : SIM_LISTENER;
+
+		if (cut.cut[end])
+			sim_path_cut(&grid->world, path, end, cut.breaks[end]);
+		else
+			sim_path_heal(&grid->world, path, end);
+	}
 	return true;
 }
 
@@ -136,10 +165,10 @@ static bool kill_agent(struct sim_agent *agent, uint64_t lasts_us, bool reboot)
 		return false;
 	sim_host_crash(&agent->host);
 	if (reboot) {
-		agent->rebooting = true;
+		agent->host.rebooting = true;
 		sim_keeper_reboot(&agent->keeper);
 	}
-	sim_timer_set(world, &agent->revive, world->now_us + lasts_us);
+	sim_host_revive(&agent->host, world->now_us + lasts_us);
 	return true;
 }
 
@@ -149,7 +178,7 @@ static bool kill_scheduler(struct sim_grid *grid, uint64_t lasts_us)
 		return false;
 	sim_host_check_replay(&grid->scheduler);
 	sim_host_crash(&grid->scheduler);
-	sim_timer_set(&grid->world, &grid->scheduler_revive, grid->world.now_us + lasts_us);
+	sim_host_revive(&grid->scheduler, grid->world.now_us + lasts_us);
 	return true;
 }
 
@@ -162,7 +191,7 @@ static bool strike(struct sim_grid *grid, const struct sim_fault_event *event)
 					  : NULL;
 
 	if (sim_fault_class(event->kind)->scope == SIM_SCOPE_SITE)
-		return set_link(grid, &grid->sites[event->target]);
+		return set_link(grid, event->target);
 	if (event->kind == SIM_FAULT_CONNECTION_LOST)
 		return lose_connection(agent, event->amount);
 	if (event->kind == SIM_FAULT_AGENT_KILLED)
@@ -181,7 +210,7 @@ static void end(struct sim_fault *fault)
 	fault->under_way = false;
 	sim_timer_clear(&grid->world, &fault->timer);
 	if (sim_fault_class(fault->event.kind)->scope == SIM_SCOPE_SITE)
-		(void)set_link(grid, &grid->sites[fault->event.target]); /* always there */
+		(void)set_link(grid, fault->event.target); /* always there */
 }
 
 static void begin(struct sim_fault *fault)
@@ -277,6 +306,6 @@ void sim_faults_end(struct sim_grid *grid)
 		sim_timer_clear(&grid->world, &fault->timer);
 	}
 	for (uint32_t i = 0; i < grid->agent_count; i++)
-		hasten(&grid->world, &grid->agents[i].revive);
-	hasten(&grid->world, &grid->scheduler_revive);
+		hasten(&grid->world, &grid->agents[i].host.revive);
+	hasten(&grid->world, &grid->scheduler.revive);
 }

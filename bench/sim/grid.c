@@ -16,13 +16,15 @@
 
 #define SAMPLE_US (10 * GW_US_PER_S)
 #define SCAN_US (5 * GW_US_PER_S)
-#define MEMORY_SAVE_US (60 * GW_US_PER_S)
 #define US_PER_KM 5u /* one way, in glass */
 #define LOCAL_US 50u /* inside a site */
 #define WALL_US 1800000000000000ll
 #define WALL_ERROR_US 20000u
 #define USAGES_MAX 64u /* more are not told: enough for the cores to see usage */
 #define PATHS_MAX 1024u
+#define AGENT_SNAPSHOT_BYTES (16u << 10) /* an agent's state is one small piece */
+#define PROBES 10u                       /* between two reports, to each peer */
+#define PROBE_BYTES 44u                  /* STAMP, unauthenticated (RFC 8762, 4.2.1) */
 
 static const struct sim_keeper_ops keeper_ops = {sim_check_began, sim_check_ended};
 
@@ -65,7 +67,6 @@ static struct gw_node *agent_make(struct sim_host *host)
 
 	config.scheduler = agent->grid->scheduler.peer.node;
 	config.hash_key = agent->grid->seed + agent->number;
-	config.memory = agent->stored;
 	node = gw_agent_new(&config);
 	CHECK(node);
 	return node;
@@ -89,26 +90,15 @@ static void agent_started(struct sim_host *host)
 	sim_session_dial(&agent->session);
 }
 
-/* Is what the agent remembers to be written to its disk now? As the daemon decides it. */
-static bool memory_due(const struct gw_agent_memory *now, const struct gw_agent_memory *stored)
-{
-	uint64_t old_us = MEMORY_SAVE_US;
-
-	if (now->lease_us > 0 && now->lease_us / 4 < old_us)
-		old_us = now->lease_us / 4;
-	if (now->term != stored->term || now->lease_us != stored->lease_us)
-		return true;
-	return now->lease_us > 0 && now->renewed_us - stored->renewed_us >= old_us;
-}
-
+/* What lasts of the renewals is told to the keeper, as the daemon does. */
 static void agent_stepped(struct sim_host *host, const struct gw_event *event)
 {
 	struct sim_agent *agent = host->owner;
 	struct gw_agent_memory memory = gw_agent_memory(host->node);
 
 	(void)event;
-	if (memory_due(&memory, &agent->stored)) {
-		agent->stored = memory;
+	if (gw_node_seq(host->node) != agent->told_seq) {
+		agent->told_seq = gw_node_seq(host->node);
 		if (gw_id_equal(memory.boot_id, host->clock.boot_id))
 			sim_keeper_renew(&agent->keeper, memory.renewed_us);
 	}
@@ -249,6 +239,8 @@ static void take_sample(struct sim_timer *timer)
 	Godwit__Device *list[16];
 	char texts[16][16];
 
+	if (sim_host_defer(&agent->host, timer))
+		return;
 	info.hostname = agent->host.name;
 	info.agent_version = version;
 	info.cpu_count = (uint32_t)scenario->cpus;
@@ -263,32 +255,91 @@ static void take_sample(struct sim_timer *timer)
 	feed_sample(agent, agent->info_version++ == 0 ? &info : NULL);
 }
 
-/* The probes' answers: the world's own distances, and loss where a link is cut. */
+static int order_us(const void *a, const void *b)
+{
+	uint32_t left = *(const uint32_t *)a;
+	uint32_t right = *(const uint32_t *)b;
+
+	return (left > right) - (left < right);
+}
+
+/* There and back, over both sites' links. */
+static bool probe(struct sim_world *world, struct sim_site *from, struct sim_site *to,
+		  uint32_t *ret_us)
+{
+	uint64_t us[4];
+
+	if (!sim_path_datagram(world, &from->path, SIM_LISTENER, PROBE_BYTES, &us[0]) ||
+	    !sim_path_datagram(world, &to->path, SIM_DIALER, PROBE_BYTES, &us[1]) ||
+	    !sim_path_datagram(world, &to->path, SIM_LISTENER, PROBE_BYTES, &us[2]) ||
+	    !sim_path_datagram(world, &from->path, SIM_DIALER, PROBE_BYTES, &us[3]))
+		return false;
+	/* A path is the way to the scheduler's site: what it adds to its own length is the link's.
+	 */
+	*ret_us = (uint32_t)(us[0] + us[1] + us[2] + us[3] + 2 * distance_us(from, to) -
+			     2 * from->path.delay_us - 2 * to->path.delay_us);
+	return true;
+}
+
+/* Each probe for itself, over links that are in trouble. */
+static void probe_troubled(struct sim_agent *agent, const struct sim_agent *other,
+			   Godwit__PathReport__Path *path)
+{
+	uint32_t rtt_us[PROBES];
+	uint32_t count = 0;
+
+	path->samples = PROBES;
+	for (uint32_t i = 0; i < PROBES; i++)
+		count += other->host.node &&
+			 probe(&agent->grid->world, agent->site, other->site, &rtt_us[count]);
+	path->loss_ppm = (PROBES - count) * (1000000 / PROBES);
+	if (count == 0)
+		return;
+	qsort(rtt_us, count, sizeof(rtt_us[0]), order_us);
+	path->rtt_us_min = rtt_us[0];
+	path->rtt_us_p50 = rtt_us[count / 2];
+	path->rtt_us_p99 = rtt_us[count - 1];
+	path->jitter_us = (rtt_us[count - 1] - rtt_us[0]) / 2;
+}
+
+/* As many probes over calm links would say it. */
+static void probe_calm(const struct sim_agent *agent, const struct sim_agent *other,
+		       Godwit__PathReport__Path *path)
+{
+	const struct sim_scenario *scenario = agent->grid->scenario;
+
+	path->rtt_us_min = (uint32_t)(2 * distance_us(agent->site, other->site));
+	path->jitter_us = (uint32_t)scenario->jitter_us;
+	path->rtt_us_p50 = path->rtt_us_min + path->jitter_us;
+	path->rtt_us_p99 = path->rtt_us_min + 2 * path->jitter_us;
+	path->loss_ppm = other->host.node ? (uint32_t)scenario->loss_ppm : 1000000;
+	path->samples = PROBES;
+}
+
 static void observe(struct sim_timer *timer)
 {
 	struct sim_agent *agent = timer->owner;
 	struct sim_grid *grid = agent->grid;
 	Godwit__PathReport report = GODWIT__PATH_REPORT__INIT;
 	struct gw_event event = {.kind = GW_EVENT_OBSERVED};
-	Godwit__PathReport__Path *paths = calloc(agent->probe_count + 1, sizeof(*paths));
-	Godwit__PathReport__Path **list = calloc(agent->probe_count + 1, sizeof(struct path *));
+	Godwit__PathReport__Path *paths;
+	Godwit__PathReport__Path **list;
 
+	if (sim_host_defer(&agent->host, timer))
+		return;
+	paths = calloc(agent->probe_count + 1, sizeof(*paths));
+	list = calloc(agent->probe_count + 1, sizeof(struct path *));
 	CHECK(paths);
 	CHECK(list);
 	for (uint32_t i = 0; i < agent->probe_count; i++) {
 		const struct sim_agent *other = &grid->agents[agent->probes[i] - 1];
-		uint64_t one_way_us = distance_us(agent->site, other->site) +
-				      agent->site->path.spike_us + other->site->path.spike_us;
-		bool dead = !other->host.node || agent->site->path.cut || other->site->path.cut;
 
 		godwit__path_report__path__init(&paths[i]);
 		paths[i].node = gw_wire_id(&other->host.peer.node.id);
-		paths[i].rtt_us_min = (uint32_t)(2 * one_way_us);
-		paths[i].jitter_us = (uint32_t)grid->scenario->jitter_us;
-		paths[i].rtt_us_p50 = paths[i].rtt_us_min + paths[i].jitter_us;
-		paths[i].rtt_us_p99 = paths[i].rtt_us_min + 2 * paths[i].jitter_us;
-		paths[i].loss_ppm = dead ? 1000000 : (uint32_t)grid->scenario->loss_ppm;
-		paths[i].samples = 10;
+		if (sim_path_is_calm(&agent->site->path) && sim_path_is_calm(&other->site->path))
+			probe_calm(agent, other, &paths[i]);
+		else
+			probe_troubled(agent, other, &paths[i]);
 		list[i] = &paths[i];
 	}
 	report.generation = agent->probe_generation;
@@ -299,22 +350,6 @@ static void observe(struct sim_timer *timer)
 	sim_host_step(&agent->host, &event);
 	free(list);
 	free(paths);
-}
-
-static void revive_agent(struct sim_timer *timer)
-{
-	struct sim_agent *agent = timer->owner;
-	struct sim_host *host = &agent->host;
-
-	if (host->node)
-		return;
-	if (agent->rebooting) {
-		host->clock.boot_us = host->world->now_us;
-		host->clock.boot_id =
-			gw_id_make(agent->number, (uint32_t)host->epoch + 2, host->world->now_us);
-		agent->rebooting = false;
-	}
-	sim_host_start(host);
 }
 
 /* --- the scheduler --- */
@@ -350,10 +385,22 @@ static void scheduler_started(struct sim_host *host)
 
 static void scheduler_stepped(struct sim_host *host, const struct gw_event *event)
 {
+	(void)host;
+	(void)event;
+}
+
+static void scheduler_record(struct sim_host *host, uint64_t seq, const uint8_t *bytes, size_t size)
+{
 	struct sim_grid *grid = host->owner;
 
-	if (event->kind == GW_EVENT_DURABLE)
-		sim_check_journal(&grid->check);
+	sim_check_record(&grid->check, seq, bytes, size);
+}
+
+static void scheduler_lost(struct sim_host *host, uint64_t seq)
+{
+	struct sim_grid *grid = host->owner;
+
+	sim_check_lost(&grid->check, seq);
 }
 
 static void planned(struct sim_timer *timer)
@@ -362,6 +409,8 @@ static void planned(struct sim_timer *timer)
 	struct sim_grid *grid = plan->grid;
 	struct gw_event event = {.kind = GW_EVENT_PLANNED};
 
+	if (sim_host_defer(&grid->scheduler, timer))
+		return;
 	for (struct sim_plan **at = &grid->plans; *at; at = &(*at)->next) {
 		if (*at == plan) {
 			*at = plan->next;
@@ -454,15 +503,9 @@ static const struct sim_host_ops scheduler_ops = {
 	.stepped = scheduler_stepped,
 	.effect = scheduler_effect,
 	.crashed = scheduler_crashed,
+	.record = scheduler_record,
+	.lost = scheduler_lost,
 };
-
-static void revive_scheduler(struct sim_timer *timer)
-{
-	struct sim_grid *grid = timer->owner;
-
-	if (!grid->scheduler.node)
-		sim_host_start(&grid->scheduler);
-}
 
 /* --- building and running --- */
 
@@ -505,7 +548,6 @@ static void build_scheduler(struct sim_grid *grid)
 	struct sim_host *host = &grid->scheduler;
 
 	(void)snprintf(host->name, sizeof(host->name), "scheduler");
-	host->write_us_max = grid->scenario->write_us;
 	host->peer.node = node_id(0xffffff);
 	host->peer.roles = 1u << GODWIT__ROLE__ROLE_SCHEDULER;
 	host->peer.name = host->name;
@@ -514,7 +556,7 @@ static void build_scheduler(struct sim_grid *grid)
 	host->peer.provider = "sim";
 	set_clock(grid, host, 0);
 	sim_host_init(host, &grid->shared, &scheduler_ops, grid);
-	sim_timer_init(&grid->scheduler_revive, revive_scheduler, grid);
+	host->disk.write_us_max = grid->scenario->write_us;
 }
 
 static void build_agent(struct sim_grid *grid, uint32_t index)
@@ -530,7 +572,6 @@ static void build_agent(struct sim_grid *grid, uint32_t index)
 	CHECK(agent->probes);
 	(void)snprintf(host->name, sizeof(host->name), "%sn%u", agent->site->name,
 		       (unsigned)(index % nodes) + 1);
-	host->write_us_max = grid->scenario->write_us;
 	host->peer.node = node_id(agent->number);
 	host->peer.roles = 1u << GODWIT__ROLE__ROLE_AGENT;
 	host->peer.name = host->name;
@@ -541,9 +582,11 @@ static void build_agent(struct sim_grid *grid, uint32_t index)
 	if (grid->shared.bug == SIM_BUG_SLOW_CLOCK)
 		host->clock.drift_ppm = -600000;
 	sim_host_init(host, &grid->shared, &agent_ops, agent);
+	host->number = agent->number;
+	host->disk.write_us_max = grid->scenario->write_us;
+	host->journal.snapshot_bytes = AGENT_SNAPSHOT_BYTES;
 	sim_keeper_init(&agent->keeper, host, &keeper_ops);
 	sim_session_init(&agent->session, host, &grid->scheduler, &agent->site->path);
-	sim_timer_init(&agent->revive, revive_agent, agent);
 	sim_timer_init(&agent->sample, take_sample, agent);
 	sim_timer_init(&agent->observe, observe, agent);
 }
@@ -567,6 +610,7 @@ struct sim_grid *sim_grid_new(const struct sim_scenario *scenario, uint64_t seed
 	struct sim_grid *grid = calloc(1, sizeof(*grid));
 
 	CHECK(grid);
+	CHECK(scenario->faults.count == 0);
 	grid->scenario = scenario;
 	grid->seed = seed;
 	sim_world_init(&grid->world, seed, transcript);
@@ -638,7 +682,7 @@ bool sim_grid_run(struct sim_grid *grid)
 
 	sim_host_start(&grid->scheduler);
 	for (uint32_t i = 0; i < grid->agent_count; i++)
-		sim_timer_set(world, &grid->agents[i].revive, sim_between(world, 0, GW_US_PER_S));
+		sim_host_revive(&grid->agents[i].host, sim_between(world, 0, GW_US_PER_S));
 	sim_client_start(&grid->client);
 	sim_faults_set(grid, grid->scenario->events.items, grid->scenario->events.count);
 	sim_timer_set(world, &grid->scan, SCAN_US);

@@ -34,10 +34,8 @@ struct sim_agent {
 	struct sim_grid *grid;
 	struct sim_site *site;
 	uint32_t number;
-	bool rebooting;
-	struct gw_agent_memory stored; /* on its disk */
-	uint64_t info_version;         /* NodeInfo is told when the process or the boot is new */
-	struct sim_timer revive;
+	uint64_t told_seq;     /* of the journal's record that the keeper heard of last */
+	uint64_t info_version; /* NodeInfo is told when the process or the boot is new */
 	struct sim_timer sample;
 	struct sim_timer observe;
 	uint64_t probe_generation;
@@ -68,7 +66,6 @@ struct sim_grid {
 	struct sim_world world;
 	struct sim_shared shared;
 	struct sim_host scheduler;
-	struct sim_timer scheduler_revive;
 	struct sim_plan *plans;   /* run, not yet delivered */
 	struct sim_agent *agents; /* [agent_count] */
 	uint32_t agent_count;
@@ -80,7 +77,8 @@ struct sim_grid {
 	struct sim_timer scan;
 };
 
-/* Builds the grid; `transcript` may be NULL. Never NULL. */
+/* Builds the grid of a concrete scenario, which must outlive it; `transcript` may be NULL. Never
+ * NULL. */
 struct sim_grid *sim_grid_new(const struct sim_scenario *scenario, uint64_t seed, enum sim_bug bug,
 			      FILE *transcript);
 struct sim_grid *sim_grid_free(struct sim_grid *grid); /* gives NULL */

@@ -13,9 +13,9 @@
 
 #define EFFECTS_CAPACITY 256u
 #define EFFECTS_ARENA_BYTES (4u << 20)
-#define JOURNAL_BYTES_MAX (1u << 30)
-#define CONTINUES_MAX 100000u /* a core that never has enough is a bug */
-#define WRITE_US_MIN 50u
+#define CONTINUES_MAX 100000u  /* a core that never has enough is a bug */
+#define RESTART_US GW_US_PER_S /* between two starts, when one failed */
+#define SNAPSHOT_BYTES (256u << 10)
 
 struct sim_held {
 	struct sim_held *next;
@@ -39,7 +39,13 @@ void sim_shared_deinit(struct sim_shared *shared)
 }
 
 static void tick(struct sim_timer *timer);
-static void written(struct sim_timer *timer);
+static void tell_durable(struct sim_timer *timer);
+static void revive(struct sim_timer *timer);
+static void on_record(void *context, uint64_t seq, const uint8_t *bytes, size_t size);
+static void on_durable(void *context, uint64_t seq);
+static void on_failed(void *context, const char *why);
+
+static const struct sim_journal_ops journal_ops = {on_record, on_durable, on_failed};
 
 void sim_host_init(struct sim_host *host, struct sim_shared *shared, const struct sim_host_ops *ops,
 		   void *owner)
@@ -48,9 +54,21 @@ void sim_host_init(struct sim_host *host, struct sim_shared *shared, const struc
 	host->world = shared->world;
 	host->ops = ops;
 	host->owner = owner;
-	gw_buf_init(&host->journal.bytes, JOURNAL_BYTES_MAX);
+	host->boots = 1;
+	sim_disk_init(&host->disk, shared->world, host->name);
+	sim_journal_init(&host->journal, &host->disk, &journal_ops, host);
+	host->journal.snapshot_bytes = SNAPSHOT_BYTES;
 	sim_timer_init(&host->tick, tick, host);
-	sim_timer_init(&host->write, written, host);
+	sim_timer_init(&host->durable, tell_durable, host);
+	sim_timer_init(&host->revive, revive, host);
+}
+
+bool sim_host_defer(const struct sim_host *host, struct sim_timer *timer)
+{
+	if (host->world->now_us >= host->free_us)
+		return false;
+	sim_timer_set(host->world, timer, host->free_us);
+	return true;
 }
 
 static void hold(struct sim_host *host, const struct gw_effect *effect)
@@ -111,42 +129,22 @@ void sim_host_deinit(struct sim_host *host)
 	host->node = NULL;
 	drop_held(host);
 	sim_timer_clear(host->world, &host->tick);
-	sim_timer_clear(host->world, &host->write);
-	gw_buf_deinit(&host->journal.bytes);
-	free(host->journal.ends);
-}
-
-static void start_write(struct sim_host *host)
-{
-	struct sim_journal *journal = &host->journal;
-
-	if (host->write.item.position != 0 || journal->durable_count == journal->count)
-		return;
-	journal->writing_count = journal->count;
-	sim_timer_set(host->world, &host->write,
-		      host->world->now_us +
-			      sim_between(host->world, WRITE_US_MIN, host->write_us_max));
+	sim_timer_clear(host->world, &host->durable);
+	sim_timer_clear(host->world, &host->revive);
+	sim_journal_deinit(&host->journal);
+	sim_disk_deinit(&host->disk);
 }
 
 static void append(struct sim_host *host, const struct gw_effect *effect)
 {
-	struct sim_journal *journal = &host->journal;
-
-	if (effect->append.seq != (uint64_t)journal->count + 1) {
+	if (effect->append.seq != host->journal.last_seq + 1) {
 		sim_world_fail(host->world,
-			       "%s: a record numbered %" PRIu64 " follows number %" PRIu32
+			       "%s: a record numbered %" PRIu64 " follows number %" PRIu64
 			       " in the journal",
-			       host->name, effect->append.seq, journal->count);
+			       host->name, effect->append.seq, host->journal.last_seq);
 		return;
 	}
-	if (journal->count == journal->capacity) {
-		journal->capacity = journal->capacity ? journal->capacity * 2 : 256;
-		journal->ends = realloc(journal->ends, journal->capacity * sizeof(*journal->ends));
-		CHECK(journal->ends);
-	}
-	CHECK(gw_buf_append(&journal->bytes, effect->append.bytes, effect->append.size) == 0);
-	journal->ends[journal->count++] = journal->bytes.size;
-	start_write(host);
+	sim_journal_append(&host->journal, effect->append.bytes, effect->append.size);
 }
 
 static void carry_out(struct sim_host *host, const struct gw_effect *effect)
@@ -164,7 +162,7 @@ static void carry_out(struct sim_host *host, const struct gw_effect *effect)
 static void release_held(struct sim_host *host)
 {
 	while (host->held_first &&
-	       host->held_first->effect.after_seq <= host->journal.durable_count) {
+	       host->held_first->effect.after_seq <= host->journal.durable_seq) {
 		struct sim_held *held = take_held(host);
 
 		carry_out(host, &held->effect);
@@ -183,7 +181,7 @@ static void take_effects(struct sim_host *host)
 		if (effect->kind == GW_EFFECT_APPEND)
 			append(host, effect);
 		else if (!early &&
-			 (host->held_first || effect->after_seq > host->journal.durable_count))
+			 (host->held_first || effect->after_seq > host->journal.durable_seq))
 			hold(host, effect);
 		else
 			carry_out(host, effect);
@@ -203,6 +201,10 @@ static void step_once(struct sim_host *host, struct gw_event *event)
 			       strerror(-error));
 	host->ops->stepped(host, event);
 	take_effects(host);
+	if (host->step_us > 0)
+		host->free_us = (host->free_us > host->world->now_us ? host->free_us
+								     : host->world->now_us) +
+				host->step_us;
 }
 
 void sim_host_step(struct sim_host *host, struct gw_event *event)
@@ -227,6 +229,7 @@ void sim_host_step(struct sim_host *host, struct gw_event *event)
 		step_once(host, &more);
 	}
 	host->shared->stepping = false;
+	sim_journal_flush(&host->journal, host->node);
 	sim_timer_set(host->world, &host->tick,
 		      sim_clock_true(&host->clock, gw_node_wake_us(host->node)));
 }
@@ -235,38 +238,84 @@ static void tick(struct sim_timer *timer)
 {
 	struct gw_event event = {.kind = GW_EVENT_TICK};
 
-	sim_host_step(timer->owner, &event);
+	if (!sim_host_defer(timer->owner, timer))
+		sim_host_step(timer->owner, &event);
 }
 
-static void written(struct sim_timer *timer)
+/* --- the journal --- */
+
+static void on_record(void *context, uint64_t seq, const uint8_t *bytes, size_t size)
+{
+	struct sim_host *host = context;
+
+	if (host->ops->record)
+		host->ops->record(host, seq, bytes, size);
+}
+
+static void on_durable(void *context, uint64_t seq)
+{
+	struct sim_host *host = context;
+
+	(void)seq; /* the journal says the same when its time has come */
+	tell_durable(&host->durable);
+}
+
+static void tell_durable(struct sim_timer *timer)
 {
 	struct sim_host *host = timer->owner;
 	struct gw_event event = {.kind = GW_EVENT_DURABLE};
 
-	host->journal.durable_count = host->journal.writing_count;
+	if (sim_host_defer(host, timer))
+		return;
 	release_held(host);
-	event.durable.seq = host->journal.durable_count;
+	event.durable.seq = host->journal.durable_seq;
 	sim_host_step(host, &event);
-	start_write(host);
 }
 
-static void replay(struct sim_host *host, struct gw_node *node, uint32_t count)
+static void on_failed(void *context, const char *why)
 {
-	size_t from = 0;
+	struct sim_host *host = context;
 
-	for (uint32_t i = 0; i < count; i++) {
-		size_t to = host->journal.ends[i];
-		bool hole = host->shared->bug == SIM_BUG_JOURNAL_HOLE && i == count / 2;
-		int error = 0;
+	sim_say(host->world, host->name, "STOPS: %s", why);
+	sim_host_crash(host);
+	sim_host_revive(host, host->world->now_us + RESTART_US);
+}
 
-		if (!hole)
-			error = gw_node_apply(node, (uint64_t)i + 1,
-					      host->journal.bytes.bytes + from, to - from);
-		if (error < 0)
-			sim_world_fail(host->world, "%s: record %" PRIu32 " cannot be replayed: %s",
-				       host->name, i + 1, strerror(-error));
-		from = to;
+/* --- start and stop --- */
+
+/* What became durable and is not there any more. */
+static void note_loss(struct sim_host *host)
+{
+	struct sim_journal *journal = &host->journal;
+
+	if (journal->last_seq >= journal->told_seq)
+		return;
+	sim_say(host->world, host->name, "%" PRIu64 " records that were durable are lost",
+		journal->told_seq - journal->last_seq);
+	if (host->ops->lost)
+		host->ops->lost(host, journal->last_seq);
+	journal->told_seq = journal->last_seq;
+}
+
+static bool open_journal(struct sim_host *host)
+{
+	bool hole = host->shared->bug == SIM_BUG_JOURNAL_HOLE;
+
+	switch (sim_journal_open(&host->journal, host->node, hole)) {
+	case SIM_OPEN_GOOD:
+		return true;
+	case SIM_OPEN_FAILED:
+		sim_say(host->world, host->name, "cannot start: its disk does not sync");
+		sim_host_revive(host, host->world->now_us + RESTART_US);
+		break;
+	case SIM_OPEN_REFUSED:
+		sim_say(host->world, host->name, "refuses to start: %s", host->journal.text);
+		host->refused = true;
+		break;
 	}
+	gw_node_free(host->node);
+	host->node = NULL;
+	return false;
 }
 
 void sim_host_start(struct sim_host *host)
@@ -274,14 +323,35 @@ void sim_host_start(struct sim_host *host)
 	struct gw_event event = {.kind = GW_EVENT_START};
 
 	CHECK(!host->node);
+	if (host->rebooting) {
+		host->boots++;
+		host->clock.boot_us = host->world->now_us;
+		host->clock.boot_id = gw_id_make(host->number, host->boots, host->world->now_us);
+		host->rebooting = false;
+	}
 	host->epoch++;
 	host->node = host->ops->make(host);
-	sim_say(host->world, host->name, "START epoch %" PRIu64 ", %" PRIu32 " records replayed",
-		host->epoch, host->journal.count);
-	replay(host, host->node, host->journal.count);
+	if (!open_journal(host))
+		return;
+	sim_say(host->world, host->name, "START epoch %" PRIu64 ", %" PRIu64 " records",
+		host->epoch, host->journal.last_seq);
+	note_loss(host);
 	host->ops->adopt(host);
 	sim_host_step(host, &event);
 	host->ops->started(host);
+}
+
+static void revive(struct sim_timer *timer)
+{
+	struct sim_host *host = timer->owner;
+
+	if (!host->node && !host->refused)
+		sim_host_start(host);
+}
+
+void sim_host_revive(struct sim_host *host, uint64_t at_us)
+{
+	sim_timer_set(host->world, &host->revive, at_us);
 }
 
 void sim_host_crash(struct sim_host *host)
@@ -290,33 +360,41 @@ void sim_host_crash(struct sim_host *host)
 
 	if (!host->node)
 		return;
-	sim_say(host->world, host->name, "CRASH, %" PRIu32 " records were not durable",
-		journal->count - journal->durable_count);
+	sim_say(host->world, host->name, "CRASH, %" PRIu64 " records were not durable",
+		journal->last_seq - journal->durable_seq);
 	gw_node_free(host->node);
 	host->node = NULL;
+	host->free_us = 0;
 	drop_held(host);
 	sim_timer_clear(host->world, &host->tick);
-	sim_timer_clear(host->world, &host->write);
-	/* A write in flight may have reached the disk, wholly or in part. */
-	journal->count = (uint32_t)sim_between(host->world, journal->durable_count, journal->count);
-	journal->durable_count = journal->count;
-	journal->bytes.size = journal->count ? journal->ends[journal->count - 1] : 0;
+	sim_timer_clear(host->world, &host->durable);
+	sim_journal_kill(journal);
 	host->ops->crashed(host);
+}
+
+void sim_host_power_cut(struct sim_host *host)
+{
+	sim_host_crash(host);
+	sim_disk_power_cut(&host->disk);
 }
 
 void sim_host_check_replay(struct sim_host *host)
 {
 	struct gw_node *twin;
+	bool whole;
 
-	if (!host->node)
+	if (!host->node || host->disk.damaged)
 		return;
 	twin = host->ops->make(host);
-	replay(host, twin, host->journal.count);
-	if (gw_node_digest(twin) != gw_node_digest(host->node))
+	whole = sim_journal_copy(&host->journal, twin, host->shared->bug == SIM_BUG_JOURNAL_HOLE);
+	if (!whole)
+		sim_world_fail(host->world, "%s: its journal cannot be read back: %s", host->name,
+			       host->journal.text);
+	else if (gw_node_digest(twin) != gw_node_digest(host->node))
 		sim_world_fail(host->world,
-			       "%s: replaying its %" PRIu32
+			       "%s: replaying its %" PRIu64
 			       " records gives another state than the one it has",
-			       host->name, host->journal.count);
+			       host->name, host->journal.last_seq);
 	gw_node_free(twin);
 	host->digest_checks++;
 }

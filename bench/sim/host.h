@@ -1,9 +1,12 @@
 /*
  * A simulated host: drives one core exactly as the daemons' host does, by the rules of
- * proto/step.h. The journal is in memory and becomes durable a little after each append; effects
- * wait for it; a full effects list is answered with CONTINUE; TICK comes at wake_us by the host's
- * own clock. A crash takes the core, the effects held back and what was not durable; a restart
- * makes a new epoch.
+ * proto/step.h. Its journal lies on its disk; effects wait for it; a full effects list is answered
+ * with CONTINUE; TICK comes at wake_us by the host's own clock. A crash takes the core and the
+ * effects held back; a restart makes a new epoch. A start may fail (the disk does not sync) and is
+ * tried again, or be refused (what was durable is damaged), and then the host stays down.
+ *
+ * Whatever reaches a process does so by a timer, and begins with sim_host_defer: a process that is
+ * stopped, or still at work on a slow CPU, gets to it later.
  */
 #ifndef GODWIT_BENCH_SIM_HOST_H
 #define GODWIT_BENCH_SIM_HOST_H
@@ -13,6 +16,8 @@
 #include <stdint.h>
 
 #include "bench/sim/clock.h"
+#include "bench/sim/disk.h"
+#include "bench/sim/journal.h"
 #include "bench/sim/link.h"
 #include "bench/sim/world.h"
 #include "proto/base/arena.h"
@@ -35,6 +40,10 @@ struct sim_host_ops {
 	void (*effect)(struct sim_host *host, const struct gw_effect *effect);
 	/* The process is gone. */
 	void (*crashed)(struct sim_host *host);
+	/* A record lasts from now on, in order. NULL: nobody watches. */
+	void (*record)(struct sim_host *host, uint64_t seq, const uint8_t *bytes, size_t size);
+	/* A start found records up to `seq`, and more had been called durable. NULL: as above. */
+	void (*lost)(struct sim_host *host, uint64_t seq);
 };
 
 /* Planted bugs, for the tests that show that the checker can fail. */
@@ -59,15 +68,6 @@ struct sim_shared {
 	enum sim_bug bug;
 };
 
-struct sim_journal {
-	struct gw_buf bytes;
-	size_t *ends; /* [count] where record i ends in bytes; its seq is i + 1 */
-	uint32_t count;
-	uint32_t capacity;
-	uint32_t durable_count;
-	uint32_t writing_count; /* will be durable when the write in flight ends */
-};
-
 struct sim_host {
 	struct sim_shared *shared;
 	struct sim_world *world;
@@ -77,14 +77,22 @@ struct sim_host {
 	struct sim_clock clock;
 	struct gw_peer peer; /* who it is */
 	char name[32];
-	uint64_t epoch; /* of its process; grows with each start */
-	uint64_t term;  /* of the leader, as this host knows it */
+	uint32_t number;
+	uint32_t boots;
+	bool rebooting;   /* its next start is in a new boot */
+	bool refused;     /* its journal is damaged: it stays down */
+	bool old;         /* it runs the version before */
+	uint64_t epoch;   /* of its process; grows with each start */
+	uint64_t term;    /* of the leader, as this host knows it */
+	uint64_t free_us; /* its process gets to nothing before */
+	uint64_t step_us; /* that a step costs, on a slow CPU */
+	struct sim_disk disk;
 	struct sim_journal journal;
 	struct sim_held *held_first; /* effects that wait for the journal */
 	struct sim_held *held_last;
 	struct sim_timer tick;
-	struct sim_timer write;
-	uint64_t write_us_max; /* a write takes up to this */
+	struct sim_timer durable; /* to be told to the core */
+	struct sim_timer revive;  /* the next start */
 	uint64_t digest_checks;
 };
 
@@ -95,10 +103,16 @@ void sim_host_init(struct sim_host *host, struct sim_shared *shared, const struc
 		   void *owner);
 void sim_host_deinit(struct sim_host *host);
 
-/* Starts the process: core, replay, adoption, START. */
+/* Starts the process: core, journal, adoption, START. */
 void sim_host_start(struct sim_host *host);
+/* The same at a later time, unless it runs by then. */
+void sim_host_revive(struct sim_host *host, uint64_t at_us);
 /* kill -9. */
 void sim_host_crash(struct sim_host *host);
+/* The machine loses its power: what was not durable on its disk is at stake. */
+void sim_host_power_cut(struct sim_host *host);
+/* True: the process gets to it later, and the timer is set to then. */
+bool sim_host_defer(const struct sim_host *host, struct sim_timer *timer);
 /* Feeds an event (its `now` is filled in here) and carries the effects out, CONTINUE included. A
  * host that is down drops it. */
 void sim_host_step(struct sim_host *host, struct gw_event *event);

@@ -320,9 +320,9 @@ static void forget(struct sim_keeper *keeper, const struct gw_effect *effect)
 		drop(attempt);
 }
 
-static void report(struct sim_timer *timer)
+/* Tells the agent's core the attempt's state. */
+static void tell(struct sim_attempt *attempt)
 {
-	struct sim_attempt *attempt = timer->owner;
 	struct sim_keeper *keeper = attempt->keeper;
 	uint64_t until_us = attempt->ended_us ? attempt->ended_us : keeper->host->world->now_us;
 	Godwit__Usage usage = GODWIT__USAGE__INIT;
@@ -359,6 +359,14 @@ static void report(struct sim_timer *timer)
 	sim_host_step(keeper->host, &event);
 }
 
+static void report(struct sim_timer *timer)
+{
+	struct sim_attempt *attempt = timer->owner;
+
+	if (!sim_host_defer(attempt->keeper->host, timer))
+		tell(attempt);
+}
+
 /* The planted bug: the table loses what runs, the process does not. */
 static void forget_running(struct sim_keeper *keeper)
 {
@@ -381,7 +389,7 @@ void sim_keeper_adopt(struct sim_keeper *keeper)
 		struct sim_attempt *attempt = keeper->attempts.entries[i];
 
 		sim_timer_clear(keeper->host->world, &attempt->report);
-		report(&attempt->report);
+		tell(attempt);
 	}
 }
 
@@ -462,6 +470,8 @@ static void poll_read(struct sim_timer *timer)
 	bool closed = !attempt || attempt->ended_us != 0 ||
 		      attempt->state == GODWIT__ATTEMPT_STATE__ATTEMPT_TOMBSTONE;
 
+	if (sim_host_defer(read->keeper->host, timer))
+		return;
 	if (attempt && attempt->started_us) {
 		uint64_t until_us = attempt->ended_us ? attempt->ended_us : world->now_us;
 

@@ -19,7 +19,9 @@ static void on_receive(struct sim_conn *conn, enum sim_end end, const uint8_t *b
 static void on_wake(struct sim_timer *timer);
 static void on_sweep(struct sim_timer *timer);
 
-static const struct sim_conn_ops conn_ops = {on_up, on_down, on_receive};
+static bool on_defer(const struct sim_conn *conn, enum sim_end end, struct sim_timer *timer);
+
+static const struct sim_conn_ops conn_ops = {on_up, on_down, on_receive, on_defer};
 
 static void init_side(struct sim_session *session, enum sim_end end, struct sim_host *host)
 {
@@ -103,6 +105,8 @@ static void on_sweep(struct sim_timer *timer)
 	struct gw_event event = {.kind = GW_EVENT_PEER_DOWN};
 	bool told = side->up && side->down_reason;
 
+	if (sim_host_defer(side->host, timer))
+		return;
 	event.peer_down.node = other(side)->host->peer.node;
 	event.peer_down.reason = side->down_reason;
 	if (side->down_reason)
@@ -155,7 +159,7 @@ static void on_wake(struct sim_timer *timer)
 	struct sim_side *side = timer->owner;
 	struct gw_now now;
 
-	if (!side->link)
+	if (!side->link || sim_host_defer(side->host, timer))
 		return;
 	now_at(side, &now);
 	gw_link_tick(side->link, &now);
@@ -274,6 +278,13 @@ static void on_receive(struct sim_conn *conn, enum sim_end end, const uint8_t *b
 	else
 		received_heartbeat(side, bytes, size);
 	flush(side);
+}
+
+static bool on_defer(const struct sim_conn *conn, enum sim_end end, struct sim_timer *timer)
+{
+	const struct sim_session *session = conn->owner;
+
+	return sim_host_defer(session->sides[end].host, timer);
 }
 
 static void on_up(struct sim_conn *conn)
