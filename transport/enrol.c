@@ -30,6 +30,15 @@
 #define DECODE_BYTES_MAX (64u << 10)
 #define REPLY_BYTES_MAX (8u << 10)
 
+/* A joiner whose certificate is on its way to the region's other schedulers. */
+struct waiting {
+	uint64_t handle; /* 0: free */
+	struct gw_route route;
+	struct gw_node_id node;
+	size_t size;
+	uint8_t bytes[GW_CERT_BYTES_MAX];
+};
+
 struct gw_enrol {
 	struct gw_enrol_options options;
 	struct gw_scheduler_list schedulers; /* told to who joins; none: only the ports */
@@ -38,6 +47,8 @@ struct gw_enrol {
 	struct gw_buf out;
 	uint32_t allowance; /* requests that may be looked at now */
 	uint64_t allowance_us;
+	uint64_t handle_last;
+	struct waiting waiting[GW_ENROL_WAITING_MAX];
 };
 
 /* A token bucket. False: past the rate. */
@@ -264,16 +275,51 @@ static const Godwit__JoinRequest *read_request(struct gw_enrol *enrol, const str
 	return body->join_request;
 }
 
-static void welcome(struct gw_enrol *enrol, const struct gw_zmessage *message,
-		    const Godwit__JoinRequest *request, const struct gw_now *now,
-		    const uint8_t *bytes, size_t size)
+static void welcome(struct gw_enrol *enrol, const struct gw_route *route, struct gw_node_id node,
+		    const struct gw_now *now, const uint8_t *bytes, size_t size)
 {
-	const struct gw_identity *identity = gw_identities_find(
-		enrol->options.identities, gw_cert_node_id(request->signing_key.data));
+	const struct gw_identity *identity = gw_identities_find(enrol->options.identities, node);
 
-	CHECK(identity);
+	if (!identity)
+		return; /* it took long to keep, and expired meanwhile */
 	observe(enrol, GW_OBSERVED_JOINED, identity->cert.name, identity->cert.site);
-	send_certificate(enrol, &message->route, now, bytes, size);
+	send_certificate(enrol, route, now, bytes, size);
+}
+
+/* False: too many wait, or it cannot be kept now. */
+static bool keep(struct gw_enrol *enrol, const struct gw_route *route, struct gw_node_id node,
+		 const uint8_t *bytes, size_t size)
+{
+	struct waiting *place = NULL;
+
+	for (size_t i = 0; i < GW_ENROL_WAITING_MAX && !place; i++)
+		if (enrol->waiting[i].handle == 0)
+			place = &enrol->waiting[i];
+	if (!place || enrol->options.keep(enrol->options.context, node, bytes, size,
+					  enrol->handle_last + 1) < 0)
+		return false;
+	place->handle = ++enrol->handle_last;
+	place->route = *route;
+	place->node = node;
+	place->size = size;
+	memcpy(place->bytes, bytes, size);
+	return true;
+}
+
+void gw_enrol_kept(struct gw_enrol *enrol, uint64_t handle)
+{
+	struct gw_now now = gw_reactor_now(enrol->options.reactor);
+
+	CHECK(handle > 0);
+	for (size_t i = 0; i < GW_ENROL_WAITING_MAX; i++) {
+		struct waiting *waiting = &enrol->waiting[i];
+
+		if (waiting->handle != handle)
+			continue;
+		waiting->handle = 0;
+		gw_arena_reset(&enrol->arena);
+		welcome(enrol, &waiting->route, waiting->node, &now, waiting->bytes, waiting->size);
+	}
 }
 
 /* Why nobody may join now; NULL: they may. */
@@ -292,6 +338,7 @@ static void received(void *context, const struct gw_zmessage *message)
 	const Godwit__JoinRequest *request;
 	struct gw_fault fault = {"the scheduler cannot write the identity to its disk"};
 	const char *stalled;
+	struct gw_node_id node;
 	const char *wrong;
 	size_t size;
 
@@ -310,12 +357,20 @@ static void received(void *context, const struct gw_zmessage *message)
 	if (!request)
 		return;
 	wrong = check_request(request, message->user_id);
-	if (wrong)
+	if (wrong) {
 		refuse(enrol, message, &now, GW_REFUSAL_IDENTITY, wrong);
-	else if (admit(enrol, request, &now, bytes, &size, &fault) < 0)
+		return;
+	}
+	if (admit(enrol, request, &now, bytes, &size, &fault) < 0) {
 		refuse(enrol, message, &now, GW_REFUSAL_IDENTITY, fault.text);
-	else
-		welcome(enrol, message, request, &now, bytes, size);
+		return;
+	}
+	node = gw_cert_node_id(request->signing_key.data);
+	if (!enrol->options.keep)
+		welcome(enrol, &message->route, node, &now, bytes, size);
+	else if (!keep(enrol, &message->route, node, bytes, size))
+		refuse(enrol, message, &now, GW_REFUSAL_OVERLOAD,
+		       "the region's schedulers cannot share the new identity now; try again");
 }
 
 int gw_enrol_new(const struct gw_enrol_options *options, struct gw_enrol **ret_enrol,

@@ -63,6 +63,13 @@ int gw_ticket_load(const char *path, struct gw_ticket *ret_ticket, struct gw_fau
 /* Scheduler, running. */
 struct gw_enrol;
 
+#define GW_ENROL_WAITING_MAX 64u /* joiners whose certificate is not yet kept */
+
+/* Keeps a certificate where the region's other schedulers find it. When it lasts, gw_enrol_kept is
+ * called with the handle, never from here. 0; negative errno: refused, the joiner asks again. */
+typedef int gw_enrol_keep_f(void *context, struct gw_node_id node, const uint8_t *bytes,
+			    size_t size, uint64_t handle);
+
 struct gw_enrol_options {
 	struct gw_reactor *reactor;
 	void *zmq;
@@ -74,14 +81,17 @@ struct gw_enrol_options {
 	uint16_t state_port;  /* told to who joined */
 	uint16_t heartbeat_port;
 	struct gw_journal *journal; /* while it is stalled nobody joins; NULL: none */
-	gw_observe_f *observe;      /* who joined and who may not; may be NULL */
-	void *context;
+	gw_enrol_keep_f *keep; /* before the joiner is told; NULL: this machine's disk is enough */
+	gw_observe_f *observe; /* who joined and who may not; may be NULL */
+	void *context;         /* of the two above */
 };
 
 int gw_enrol_new(const struct gw_enrol_options *options, struct gw_enrol **ret_enrol,
 		 struct gw_fault *fault);
 struct gw_enrol *gw_enrol_free(struct gw_enrol *enrol);
 uint16_t gw_enrol_port(const struct gw_enrol *enrol);
+/* The certificate of this handle (from 1) lasts. */
+void gw_enrol_kept(struct gw_enrol *enrol, uint64_t handle);
 /* All schedulers of the region, told to who joins from now on. */
 void gw_enrol_set_endpoints(struct gw_enrol *enrol, const struct gw_scheduler_list *list);
 

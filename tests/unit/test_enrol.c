@@ -294,8 +294,38 @@ static void revoked_keys_do_not_join_again(void **state)
 }
 
 /* The enrolment again, with other parts. */
+/* Where certificates are kept for the region's other schedulers. */
+struct keeper {
+	struct enrolment *it;
+	struct gw_deferred later;
+	uint64_t handle;
+	unsigned asked;
+	bool works;
+	bool refuses;
+};
+
+static void kept(void *context)
+{
+	struct keeper *keeper = context;
+
+	gw_enrol_kept(keeper->it->enrol, keeper->handle);
+}
+
+static int keep(void *context, struct gw_node_id node, const uint8_t *bytes, size_t size,
+		uint64_t handle)
+{
+	struct keeper *keeper = context;
+
+	assert_true(size > 0 && bytes && !gw_id_is_zero(node.id));
+	keeper->asked++;
+	keeper->handle = handle;
+	if (keeper->works)
+		gw_reactor_defer(keeper->it->region->reactor, &keeper->later);
+	return keeper->refuses ? -ENOBUFS : 0;
+}
+
 static void restart_with(struct enrolment *it, struct gw_identities *identities,
-			 struct gw_journal *journal)
+			 struct gw_journal *journal, struct keeper *keeper)
 {
 	const struct gw_enrol_options options = {
 		.reactor = it->region->reactor,
@@ -308,6 +338,8 @@ static void restart_with(struct enrolment *it, struct gw_identities *identities,
 		.state_port = gw_host_state_port(it->region->host),
 		.heartbeat_port = gw_host_heartbeat_port(it->region->host),
 		.journal = journal,
+		.keep = keeper ? keep : NULL,
+		.context = keeper,
 	};
 	struct gw_fault fault = {""};
 
@@ -325,7 +357,7 @@ static void restart(struct enrolment *it, struct gw_identities **ret_identities)
 	if (gw_identities_open(it->region->directory, it->region->keys->signing_key, ret_identities,
 			       &fault) < 0)
 		fail_msg("%s", fault.text);
-	restart_with(it, *ret_identities, NULL);
+	restart_with(it, *ret_identities, NULL, NULL);
 }
 
 /* Joins for a second, and waits until that is over. */
@@ -556,7 +588,7 @@ static void nobody_joins_a_stalled_journal(void **state)
 	struct join join;
 
 	make_token(it, &grant);
-	restart_with(it, it->region->identities, &journal);
+	restart_with(it, it->region->identities, &journal, NULL);
 	assert_int_equal(join_within(it, &join, "a", "alice", GW_US_PER_S), -EACCES);
 	assert_non_null(strstr(join.fault.text, "the disk is full"));
 	journal.stalled = NULL;
@@ -610,6 +642,30 @@ static void send_knock(struct knock *knock, const Godwit__Envelope *envelope)
 }
 
 /* Garbage, another version, another body, another's exchange key, a false proof, a flood. */
+/* A joiner has its certificate once all schedulers can have it, and not before. */
+static void certificates_are_kept_first(void **state)
+{
+	struct enrolment *it = *state;
+	struct gw_grant grant = grant_for(GODWIT__ROLE__ROLE_USER);
+	struct keeper keeper = {.it = it, .later = {.call = kept, .context = &keeper}};
+	struct join join;
+
+	restart_with(it, it->region->identities, NULL, &keeper);
+	make_token(it, &grant);
+	assert_int_equal(join_within(it, &join, "a", "alice", GW_US_PER_S / 2), -ETIMEDOUT);
+	assert_true(keeper.asked > 0);
+	gw_enrol_kept(it->enrol, keeper.handle); /* its connection is gone */
+	gw_enrol_kept(it->enrol, keeper.handle + 9);
+	keeper.works = true;
+	if (join_as(it, &join, "a", "alice") < 0)
+		fail_msg("%s", join.fault.text);
+	assert_non_null(gw_identities_find_name(it->region->identities, "alice"));
+	keeper = (struct keeper){.it = it, .refuses = true};
+	make_token(it, &grant);
+	assert_true(join_within(it, &join, "b", "bob", GW_US_PER_S / 2) < 0);
+	assert_true(keeper.asked > 0);
+}
+
 static void knocks_are_refused(void **state)
 {
 	struct enrolment *it = *state;
@@ -694,6 +750,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(tickets_of_the_first_form_load, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(joins_whoever_answers, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(nobody_joins_a_stalled_journal, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(certificates_are_kept_first, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(knocks_are_refused, set_up, tear_down),
 	};
 
