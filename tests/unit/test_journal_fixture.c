@@ -1,5 +1,5 @@
 /* A counting core; see the header. */
-#include "test_journal_fixture.h"
+#include "tests/unit/test_journal_fixture.h"
 
 #include <errno.h>
 #include <string.h>
