@@ -93,7 +93,7 @@ static void add_planted(const struct sim_scenario *scenario, json_t *rows)
 	json_t *beside = json_array();
 	uint64_t found_count = 0;
 
-	for (uint32_t i = 0; i < sim_planted_count; i++) {
+	for (uint32_t i = 0; i < sim_planted_count && !sim_campaign_stop; i++) {
 		struct sim_outcome outcome;
 		bool found = sim_planted_hunt(&sim_planted[i], scenario, &outcome);
 

@@ -307,7 +307,8 @@ static const struct gw_option option_table[] = {
 	 .argument = "BUG"},
 	{VALUE("transcript", GW_SCHEMA_BOOL, transcript, "write what happens, a line each")},
 	{VALUE("json", GW_SCHEMA_BOOL, json, "results as one JSON value")},
-	{VALUE("bench", GW_SCHEMA_BOOL, bench, "measure: the benchmark's rows")},
+	{VALUE("bench", GW_SCHEMA_BOOL, bench,
+	       "the benchmark's rows, as JSON; --seeds 1..LAST of the full plan")},
 	{VALUE("quick", GW_SCHEMA_BOOL, quick, "with --bench: within 50 s")},
 	{.value = {.key = NULL}},
 };

@@ -12,7 +12,7 @@
 #include "proto/base/check.h"
 #include "proto/base/time.h"
 
-#define FILE_BYTES_MAX (1u << 20)
+#define FILE_BYTES_MAX (4u << 20)
 #define SITES_MAX 1000
 #define NODES_MAX 100
 #define HOUR_US (3600ull * 1000000)
@@ -312,6 +312,7 @@ static int read_draws(struct sim_scenario *scenario, struct gw_arena *arena,
 		      struct gw_parse_error *ret_error)
 {
 	struct sim_fault_draw *draws = scenario->faults.items;
+	uint64_t count = 0;
 	int result = 0;
 
 	for (uint32_t i = 0; i < scenario->faults.count && result == 0; i++) {
@@ -328,7 +329,12 @@ static int read_draws(struct sim_scenario *scenario, struct gw_arena *arena,
 			result = gw_parse_error_set(ret_error, (struct gw_mark){0},
 						    "%s: a minimum is above its maximum",
 						    sim_fault_name(kind));
+		count += draws[i].count;
 	}
+	if (result == 0 && count > SIM_EVENTS_MAX)
+		result = gw_parse_error_set(ret_error, (struct gw_mark){0},
+					    "%llu faults are to be drawn, at most %u can be",
+					    (unsigned long long)count, SIM_EVENTS_MAX);
 	return result;
 }
 
@@ -442,7 +448,14 @@ int sim_scenario_read(const char *name, struct gw_arena *arena, struct sim_scena
 	CHECK(bytes);
 	length = fread(bytes, 1, FILE_BYTES_MAX, file);
 	(void)fclose(file); /* read only */
-	result = sim_scenario_parse(name, bytes, length, arena, ret_scenario, ret_text, size);
+	if (length == FILE_BYTES_MAX) {
+		(void)snprintf(ret_text, size, "%s: a scenario has less than %u bytes", name,
+			       FILE_BYTES_MAX);
+		result = -EINVAL;
+	} else {
+		result = sim_scenario_parse(name, bytes, length, arena, ret_scenario, ret_text,
+					    size);
+	}
 	free(bytes);
 	return result;
 }

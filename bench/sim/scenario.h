@@ -68,7 +68,7 @@ struct sim_scenario {
 	struct gw_schema_list events; /* of struct sim_fault_event */
 };
 
-#define SIM_EVENTS_MAX 100000u
+#define SIM_EVENTS_MAX 10000u /* of a scenario, drawn ones included */
 
 /* Reads a scenario by file name, or by the name of one that is built in. Texts live in the arena.
  * 0; -EINVAL or another negative errno with the sentence in ret_text [size]. */

@@ -39,7 +39,7 @@ static void read_outcome(const struct sim_grid *grid, struct sim_outcome *ret_ou
 	ret_outcome->jobs = grid->client.order_count;
 	ret_outcome->attempts = grid->check.began_count;
 	ret_outcome->again = grid->check.again_count;
-	ret_outcome->records = grid->scheduler.journal.count;
+	ret_outcome->records = grid->scheduler.journal.told_seq;
 	ret_outcome->scans = grid->check.scan_count;
 	ret_outcome->coverage = grid->world.coverage;
 	for (uint32_t i = 0; i < grid->client.order_count; i++)
