@@ -25,26 +25,26 @@
 #include "agent/core/agent.h"
 #include "agent/devices.h"
 #include "agent/keeper/protocol.h"
-#include "agent/memory.h"
 #include "agent/options.h"
 #include "agent/sample.h"
 #include "agent/tasks.h"
 #include "agent/topology.h"
+#include "agent/upgrade.h"
 #include "proto/base/check.h"
 #include "proto/base/limits.h"
 #include "transport/clock.h"
 #include "transport/curve.h"
 #include "transport/file.h"
 #include "transport/host.h"
+#include "transport/journal_file.h"
 #include "transport/log.h"
 #include "transport/probe.h"
 #include "transport/reactor.h"
 #include "transport/zsock.h"
 
-#define MEMORY_SAVE_US                                                                             \
-	(60 * GW_US_PER_S)          /* a renewal is stored this seldom, or by a quarter lease */
-#define MEMORY_RETRY_US GW_US_PER_S /* while it cannot be stored */
-#define STOP_US (GW_US_PER_S / 2)   /* for the last words to go out */
+#define STOP_US (GW_US_PER_S / 2) /* for the last words to go out */
+#define SNAPSHOT_BYTES (1u << 20) /* of records: some months of renewals */
+#define DISK_BYTES_MIN (1u << 20) /* free for a node that takes work, and twice to take it again */
 #define PATH_BYTES 4096u
 #define ADOPT_EFFECTS 4u
 
@@ -63,17 +63,19 @@ struct agent {
 	struct gw_sampler *sampler;
 	struct gw_devices *devices;
 	struct gw_timer sample_timer;
-	struct gw_prepare memory_prepare;
-	struct gw_agent_memory stored; /* on disk, unless `unstored` */
-	uint64_t store_tried_us;       /* 0: never */
-	struct gw_fault unstored;      /* why it is not on disk; empty: it is */
-	bool started;                  /* the core had its START */
-	bool info_due;  /* the host's description is new, or may be another than before */
-	bool connected; /* as last logged */
+	struct gw_prepare prepare;
+	struct gw_journal_file *journal;
+	uint64_t told_seq;    /* of the last record when the keeper heard of the renewal */
+	uint64_t upgrade_seq; /* once it lasts, the file at upgrade_path goes; 0: there is none */
+	bool info_due;        /* the host's description is new, or may be another than before */
+	bool connected;       /* as last logged */
 	bool failed;
 	bool stopping;
+	bool disk_full;
+	char trouble[256]; /* why it takes no work; empty: it does */
 	char hostname[GW_NAME_BYTES_MAX + 1];
-	char memory_path[PATH_BYTES];
+	char journal_path[PATH_BYTES];
+	char upgrade_path[PATH_BYTES];
 	char keeper_state[PATH_BYTES];
 	char keeper_socket[PATH_BYTES];
 };
@@ -83,54 +85,107 @@ static void log_fault(const char *event, const struct gw_fault *fault)
 	gw_log(event, "why=\"%s\"", fault->text);
 }
 
-/* --- what the core must remember ------------------------------------------------------------ */
+/* --- what must outlive the process ------------------------------------------------------------ */
 
-/* The term at once; a renewal when the stored one is getting old. The first write of a process is
- * always due: an agent that cannot write takes no work from the first start on. */
-static bool store_due(const struct agent *agent, const struct gw_agent_memory *now)
+static void journal_durable(void *context, uint64_t seq)
 {
-	uint64_t old_us = now->lease_us / 4 < MEMORY_SAVE_US && now->lease_us > 0
-				  ? now->lease_us / 4
-				  : MEMORY_SAVE_US;
+	struct agent *agent = context;
 
-	if (agent->store_tried_us == 0)
-		return true;
-	if (agent->unstored.text[0])
-		return gw_reactor_now(agent->reactor).mono_us - agent->store_tried_us >=
-		       MEMORY_RETRY_US;
-	return now->term != agent->stored.term || now->lease_us != agent->stored.lease_us ||
-	       (now->lease_us != 0 && now->renewed_us - agent->stored.renewed_us >= old_us);
+	if (agent->upgrade_seq != 0 && seq >= agent->upgrade_seq) {
+		(void)unlink(agent->upgrade_path); /* else the next agent does */
+		gw_log("upgraded", "file=\"%s\" records=%" PRIu64, agent->upgrade_path,
+		       agent->upgrade_seq);
+		agent->upgrade_seq = 0;
+	}
+	if (agent->host)
+		gw_host_durable(agent->host, seq);
 }
 
-/* While it cannot be stored nothing is started (carry_out): started under a term that the next
- * agent does not know, a task could be started once more by the leader that was deposed. */
-static void store_memory(struct agent *agent)
+static void journal_failed(void *context, int error, const char *text)
 {
-	struct gw_agent_memory now = gw_agent_memory(agent->core);
-	struct gw_fault fault = {""};
+	struct agent *agent = context;
 
-	if (!store_due(agent, &now))
+	gw_log("failed", "why=\"%s\" error=\"%s\"", text, strerror(-error));
+	agent->failed = true;
+	gw_reactor_stop(agent->reactor);
+}
+
+static int open_journal(struct agent *agent, struct gw_fault *fault)
+{
+	const struct gw_journal_file_options options = {
+		.reactor = agent->reactor,
+		.directory = agent->journal_path,
+		.snapshot_bytes = SNAPSHOT_BYTES,
+		.durable = journal_durable,
+		.failed = journal_failed,
+		.context = agent,
+	};
+	struct gw_journal_found found;
+	int r = gw_journal_file_open(&options, agent->core, &agent->journal, &found, fault);
+
+	if (r != 0)
+		return r;
+	if (found.cut_bytes > 0)
+		gw_log("journal_cut", "bytes=%" PRIu64 " last_seq=%" PRIu64, found.cut_bytes,
+		       found.last_seq);
+	return gw_upgrade(agent->upgrade_path, agent->core, gw_journal_file_journal(agent->journal),
+			  &agent->upgrade_seq, fault);
+}
+
+/* The keeper must not end what the scheduler has renewed, while there is no agent. */
+static void tell_renewal(struct agent *agent)
+{
+	struct gw_agent_memory memory = gw_agent_memory(agent->core);
+
+	agent->told_seq = gw_node_seq(agent->core);
+	if (gw_id_equal(memory.boot_id, gw_reactor_now(agent->reactor).boot_id))
+		gw_tasks_renew(agent->tasks, memory.renewed_us);
+}
+
+/* NULL: this node can take work. */
+static const char *find_trouble(struct agent *agent)
+{
+	struct gw_journal *journal = gw_journal_file_journal(agent->journal);
+	const char *why = NULL;
+
+	if (journal->stalled)
+		why = journal->stalled(journal, gw_reactor_now(agent->reactor).mono_us);
+	if (!why && agent->disk_full) /* as last looked at */
+		why = "the disk of its state folder has less than 1 MiB left";
+	return why || !agent->tasks ? why : gw_tasks_trouble(agent->tasks);
+}
+
+static void look_at_disk(struct agent *agent)
+{
+	uint64_t least_bytes = agent->disk_full ? 2 * DISK_BYTES_MIN : DISK_BYTES_MIN;
+
+	agent->disk_full = gw_sampler_disk_free_bytes(agent->sampler) < least_bytes;
+}
+
+/* Told to the scheduler at once: it offers this node no more, and says why. */
+static void note_trouble(struct agent *agent)
+{
+	const char *why = find_trouble(agent);
+
+	if (strncmp(why ? why : "", agent->trouble, sizeof(agent->trouble) - 1) == 0)
 		return;
-	(void)gw_memory_save(agent->memory_path, &now, &fault); /* a failure has a sentence */
-	if (fault.text[0] && strcmp(fault.text, agent->unstored.text) != 0)
-		log_fault("cannot_remember", &fault);
-	else if (!fault.text[0] && agent->unstored.text[0])
-		gw_log("remembers", "term=%" PRIu64, now.term);
-	agent->unstored = fault;
-	agent->store_tried_us = gw_reactor_now(agent->reactor).mono_us;
-	agent->stored = now;
-	/* Stored or not: the keeper must not end what the scheduler has renewed. */
-	if (agent->tasks && gw_id_equal(now.boot_id, gw_reactor_now(agent->reactor).boot_id))
-		gw_tasks_renew(agent->tasks, now.renewed_us);
+	(void)snprintf(agent->trouble, sizeof(agent->trouble), "%s", why ? why : ""); /* cut */
+	gw_log(why ? "takes_no_work" : "takes_work", "why=\"%s\"", agent->trouble);
+	agent->info_due = true;
+	if (agent->host)
+		gw_reactor_timer_set(agent->reactor, &agent->sample_timer, 0);
 }
 
-static bool prepare_memory(void *context)
+static bool prepare(void *context)
 {
 	struct agent *agent = context;
 	struct gw_agent_counts counts = gw_agent_counts(agent->core);
 
-	if (agent->started)
-		store_memory(agent);
+	if (agent->tasks && gw_node_seq(agent->core) != agent->told_seq)
+		tell_renewal(agent);
+	note_trouble(agent);
+	if (gw_journal_file_due(agent->journal))
+		(void)gw_journal_file_snapshot(agent->journal, agent->core); /* tried again */
 	if (counts.connected != agent->connected) {
 		agent->connected = counts.connected;
 		gw_log(agent->connected ? "session_open" : "session_lost", "attempts=%u alive=%u",
@@ -155,15 +210,16 @@ static void carry_out(void *context, const struct gw_effect *effect)
 {
 	struct agent *agent = context;
 
-	store_memory(agent); /* the term, before what it orders is done */
 	switch ((int)effect->kind) {
 	case GW_EFFECT_PROBE:
 		if (gw_probe_set_peers(agent->probe, effect->probe.bytes, effect->probe.size) != 0)
 			gw_log("peers_refused", "why=\"not a table that can be probed\"");
 		return;
 	case GW_EFFECT_SPAWN:
-		if (agent->unstored.text[0]) {
-			gw_tasks_refuse(agent->tasks, effect, agent->unstored.text);
+		look_at_disk(agent); /* a disk fills faster than it is sampled */
+		note_trouble(agent);
+		if (agent->trouble[0]) {
+			gw_tasks_refuse(agent->tasks, effect, agent->trouble);
 			return;
 		}
 		log_order("spawn", effect->spawn.attempt);
@@ -193,6 +249,21 @@ static void notice(void *context, const char *text)
 {
 	(void)context;
 	gw_log("scheduler", "note=\"%s\"", text);
+}
+
+/* Known to the next agent too, which may start when the scheduler of now is gone. */
+static void take_schedulers(void *context, const struct gw_scheduler_list *list)
+{
+	struct agent *agent = context;
+	struct gw_fault fault = {""};
+	char path[PATH_BYTES];
+
+	agent->region.schedulers = *list;
+	(void)gw_file_path(path, sizeof(path), agent->settings.state, GW_REGION_FILE); /* it fits */
+	if (gw_region_save(path, &agent->region, &fault) != 0)
+		log_fault("schedulers_not_saved", &fault);
+	else
+		gw_log("schedulers", "count=%u version=%" PRIu64, list->count, list->version);
 }
 
 /* --- events --------------------------------------------------------------------------------- */
@@ -284,6 +355,8 @@ static void fill_info(struct agent *agent, const struct gw_now *now, Godwit__Nod
 	info->labels = agent->settings.labels;
 	info->residency = unconst(settings->residency);
 	info->boot_id = gw_wire_id(&now->boot_id);
+	info->draining = agent->trouble[0] != '\0';
+	info->draining_reason = agent->trouble;
 }
 
 static void feed_sample(void *context, Godwit__TaskUsage **tasks, size_t count)
@@ -314,6 +387,7 @@ static void sample(void *context)
 
 	gw_reactor_timer_set(agent->reactor, &agent->sample_timer,
 			     now_us + agent->settings.telemetry_us);
+	look_at_disk(agent);
 	gw_devices_read(agent->devices);
 	/* With tasks the sample is taken when the keeper has told their usage. */
 	if (gw_agent_counts(agent->core).alive > 0 && gw_tasks_ask_usage(agent->tasks))
@@ -330,9 +404,12 @@ static int make_host(struct agent *agent, struct gw_fault *fault)
 		.keys = agent->keys,
 		.cert = &agent->cert,
 		.region = &agent->region,
+		.journal = gw_journal_file_journal(agent->journal),
+		.last_seq = gw_node_seq(agent->core),
 		.effect = carry_out,
 		.failed = core_failed,
 		.notice = notice,
+		.schedulers = take_schedulers,
 		.context = agent,
 	};
 
@@ -353,7 +430,6 @@ static void tasks_ready(void *context)
 		return;
 	}
 	gw_log("ready", "attempts=%u alive=%u", counts.attempts, counts.alive);
-	agent->started = true;
 	gw_host_start(agent->host);
 	sample(agent);
 }
@@ -369,11 +445,27 @@ static void stop_signal(void *context, int number)
 
 /* --- start and stop ------------------------------------------------------------------------- */
 
+/* Another address for the region's scheduler; its heartbeat port is the region's. */
+static int pin_scheduler(struct agent *agent, struct gw_fault *fault)
+{
+	struct gw_scheduler_list *list = &agent->region.schedulers;
+	struct gw_scheduler_place *place = &list->places[0];
+	uint16_t port = (uint16_t)strtoul(strrchr(place->heartbeat, ':') + 1, NULL, 10);
+
+	(void)snprintf(place->state, sizeof(place->state), "%s", agent->settings.scheduler);
+	list->count = 1;
+	list->version = GW_SCHEDULERS_PINNED;
+	if (gw_endpoint_with_port(place->state, port, place->heartbeat) == 0)
+		return 0;
+	gw_fault_set(fault, "scheduler: found \"%s\", expected tcp://ADDRESS:PORT",
+		     agent->settings.scheduler);
+	return -EINVAL;
+}
+
 static int load_identity(struct agent *agent, struct gw_fault *fault)
 {
 	const char *state = agent->settings.state;
 	char path[PATH_BYTES];
-	uint16_t port = 0;
 	int r;
 
 	(void)gw_file_path(path, sizeof(path), state, GW_KEYS_FILE); /* the folder's name fits */
@@ -399,12 +491,7 @@ static int load_identity(struct agent *agent, struct gw_fault *fault)
 	}
 	if (!agent->settings.scheduler)
 		return 0;
-	/* Another address for the same scheduler; its heartbeat port is the region's. */
-	port = (uint16_t)strtoul(strrchr(agent->region.heartbeat_endpoint, ':') + 1, NULL, 10);
-	(void)snprintf(agent->region.state_endpoint, sizeof(agent->region.state_endpoint), "%s",
-		       agent->settings.scheduler);
-	return gw_endpoint_with_port(agent->settings.scheduler, port,
-				     agent->region.heartbeat_endpoint);
+	return pin_scheduler(agent, fault);
 }
 
 static int make_paths(struct agent *agent, struct gw_fault *fault)
@@ -417,7 +504,8 @@ static int make_paths(struct agent *agent, struct gw_fault *fault)
 		free(state);
 		return -EINVAL;
 	}
-	(void)snprintf(agent->memory_path, PATH_BYTES, "%s/" GW_MEMORY_FILE, state);
+	(void)snprintf(agent->journal_path, PATH_BYTES, "%s/journal", state);
+	(void)snprintf(agent->upgrade_path, PATH_BYTES, "%s/" GW_UPGRADE_FILE, state);
 	(void)snprintf(agent->keeper_state, PATH_BYTES, "%s/keeper", state);
 	(void)snprintf(agent->keeper_socket, PATH_BYTES, "%s/keeper.socket", state);
 	free(state);
@@ -427,10 +515,7 @@ static int make_paths(struct agent *agent, struct gw_fault *fault)
 static int make_core(struct agent *agent, struct gw_fault *fault)
 {
 	struct gw_agent_config config = gw_agent_config_default();
-	int r = gw_memory_load(agent->memory_path, &config.memory, fault);
 
-	if (r != 0)
-		return r;
 	if (getrandom(&config.hash_key, sizeof(config.hash_key), 0) !=
 	    (ssize_t)sizeof(config.hash_key)) {
 		gw_fault_set(fault, "the kernel gives no randomness: %s", strerror(errno));
@@ -444,7 +529,6 @@ static int make_core(struct agent *agent, struct gw_fault *fault)
 	config.task_users = agent->settings.task_users;
 	config.task_user_count = agent->settings.task_user_count;
 	config.attempts_max = GW_KEEPER_ATTEMPTS_MAX;
-	agent->stored = config.memory;
 	agent->core = gw_agent_new(&config);
 	if (!agent->core) {
 		gw_fault_set(fault, "out of memory");
@@ -500,7 +584,7 @@ static int make_reactor(struct agent *agent, struct gw_fault *fault)
 		return -ENOMEM;
 	}
 	agent->sample_timer = (struct gw_timer){.fired = sample, .context = agent};
-	agent->memory_prepare = (struct gw_prepare){.prepare = prepare_memory, .context = agent};
+	agent->prepare = (struct gw_prepare){.prepare = prepare, .context = agent};
 	return 0;
 }
 
@@ -534,12 +618,14 @@ static int begin(struct agent *agent, struct gw_fault *fault)
 	if ((r = make_paths(agent, fault)) != 0 || (r = load_identity(agent, fault)) != 0 ||
 	    (r = gw_file_lock(agent->settings.state, fault)) != 0 ||
 	    (r = make_core(agent, fault)) != 0 || (r = make_reactor(agent, fault)) != 0 ||
-	    (r = make_sensors(agent, fault)) != 0 || (r = make_probe(agent, fault)) != 0)
+	    (r = open_journal(agent, fault)) != 0 || (r = make_sensors(agent, fault)) != 0 ||
+	    (r = make_probe(agent, fault)) != 0)
 		return r;
-	gw_reactor_prepare_add(agent->reactor, &agent->memory_prepare);
+	gw_reactor_prepare_add(agent->reactor, &agent->prepare);
 	gw_log("agent", "name=%s site=%s region=%s scheduler=%s probe_port=%u topology=\"%s\"",
-	       agent->cert.name, agent->cert.site, agent->cert.region, agent->region.state_endpoint,
-	       gw_probe_port(agent->probe), agent->topology.text);
+	       agent->cert.name, agent->cert.site, agent->cert.region,
+	       agent->region.schedulers.places[0].state, gw_probe_port(agent->probe),
+	       agent->topology.text);
 	return make_tasks(agent, fault);
 }
 
@@ -551,7 +637,6 @@ static void finish(struct agent *agent)
 	if (!agent->host)
 		return;
 	gw_host_stop(agent->host);
-	store_memory(agent);
 	while (gw_reactor_now(agent->reactor).mono_us < until_us)
 		if (gw_reactor_turn(agent->reactor, until_us) != 0)
 			return;
@@ -564,9 +649,10 @@ static void end(struct agent *agent)
 	(void)gw_probe_free(agent->probe);
 	if (agent->reactor) {
 		gw_reactor_timer_cancel(agent->reactor, &agent->sample_timer);
-		gw_reactor_prepare_remove(agent->reactor, &agent->memory_prepare);
+		gw_reactor_prepare_remove(agent->reactor, &agent->prepare);
 	}
 	(void)gw_devices_free(agent->devices);
+	(void)gw_journal_file_close(agent->journal);
 	gw_node_free(agent->core);
 	(void)gw_sampler_free(agent->sampler);
 	gw_zmq_free(agent->zmq);

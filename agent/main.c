@@ -198,7 +198,7 @@ static const char *const files[] = {
 	"STATE/keys the node's secret keys, mode 0600",
 	"STATE/certificate what the region says of the node",
 	"STATE/region where the scheduler listens and which keys it has",
-	"STATE/agent-memory the highest leader term heard, the last lease renewal",
+	"STATE/journal the highest leader term heard, the last lease renewal",
 	"STATE/lock held by the agent that runs",
 	"STATE/keeper tasks: records, output, working folders",
 	NULL,

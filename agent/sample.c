@@ -212,7 +212,6 @@ void gw_sampler_take(struct gw_sampler *sampler, const struct gw_now *now,
 		     Godwit__Telemetry *telemetry)
 {
 	struct gw_memory memory;
-	struct statvfs disk;
 	const char *text;
 
 	telemetry->at_wall_us = now->wall_us;
@@ -226,8 +225,14 @@ void gw_sampler_take(struct gw_sampler *sampler, const struct gw_now *now,
 	if (text)
 		(void)gw_parse_loadavg(text, &telemetry->load1_milli); /* else it stays 0 */
 	take_pressure(sampler, telemetry);
-	if (statvfs(sampler->disk, &disk) == 0)
-		telemetry->disk_free_bytes = (uint64_t)disk.f_bavail * disk.f_frsize;
+	telemetry->disk_free_bytes = gw_sampler_disk_free_bytes(sampler);
+}
+
+uint64_t gw_sampler_disk_free_bytes(const struct gw_sampler *sampler)
+{
+	struct statvfs disk;
+
+	return statvfs(sampler->disk, &disk) == 0 ? (uint64_t)disk.f_bavail * disk.f_frsize : 0;
 }
 
 uint64_t gw_sampler_memory_bytes(const struct gw_sampler *sampler)

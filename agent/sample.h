@@ -22,6 +22,8 @@ struct gw_sampler *gw_sampler_free(struct gw_sampler *sampler);
  * touched). `pressure` belongs to the sampler and is valid until the next call. */
 void gw_sampler_take(struct gw_sampler *sampler, const struct gw_now *now,
 		     Godwit__Telemetry *telemetry);
+/* Room left for us on the file system of `disk`, now; 0 also when it cannot be told. */
+uint64_t gw_sampler_disk_free_bytes(const struct gw_sampler *sampler);
 /* MemTotal at the last sample; 0: none yet. */
 uint64_t gw_sampler_memory_bytes(const struct gw_sampler *sampler);
 

@@ -18,6 +18,7 @@
 #include "transport/reactor.h"
 
 #define START_LIMIT_US (10 * GW_US_PER_S) /* a keeper that takes longer is met when it listens */
+#define SILENT_US (5 * GW_US_PER_S)       /* a keeper answers within a disk's sync or two */
 #define RETRY_US_MIN 10000u               /* until there is a keeper; doubled each time */
 #define RETRY_US_MAX GW_US_PER_S
 
@@ -25,6 +26,7 @@ struct order {
 	uint64_t request; /* key; first */
 	enum gw_effect_kind kind;
 	struct gw_attempt_id attempt;
+	uint64_t since_us;
 	struct order *next;
 	struct order *previous;
 	uint8_t *bytes; /* SPAWN: encoded TaskStart, [size] */
@@ -60,6 +62,8 @@ struct gw_tasks {
 	bool ready;  /* once since the start */
 	uint64_t requests_given;
 	uint64_t usage_request; /* 0: not asked */
+	uint64_t usage_us;      /* when it was */
+	uint64_t lost_us;       /* when the connection was; of one that is there, meaningless */
 	uint64_t renewed_us;
 	bool renew_due; /* the keeper is to be told renewed_us */
 	struct gw_table orders;
@@ -337,6 +341,7 @@ static void take_closed(struct gw_tasks *tasks, const struct gw_keeper_event *to
 	gw_log("keeper_gone", "why=\"%s\"", told->error ? told->error : "");
 	gw_reactor_unwatch(tasks->options.reactor, &tasks->watch);
 	tasks->connected = false;
+	tasks->lost_us = gw_reactor_now(tasks->options.reactor).mono_us;
 	tasks->listed = false;
 	tasks->usage_request = 0;
 	try_again(tasks);
@@ -550,6 +555,7 @@ struct gw_tasks *gw_tasks_free(struct gw_tasks *tasks)
 static void add_order(struct gw_tasks *tasks, struct order *order)
 {
 	order->request = ++tasks->requests_given;
+	order->since_us = gw_reactor_now(tasks->options.reactor).mono_us;
 	CHECK(gw_table_add(&tasks->orders, order) == 0);
 	order->previous = tasks->last;
 	if (tasks->last)
@@ -629,6 +635,31 @@ void gw_tasks_renew(struct gw_tasks *tasks, uint64_t renewed_us)
 	gw_reactor_defer(tasks->options.reactor, &tasks->pump);
 }
 
+/* When the oldest of what is to be answered at once was asked; GW_NEVER_US: nothing is. */
+static uint64_t asked_us(const struct gw_tasks *tasks)
+{
+	uint64_t asked_us = tasks->usage_request ? tasks->usage_us : GW_NEVER_US;
+
+	for (const struct order *order = tasks->first; order; order = order->next) {
+		if (order->kind == GW_EFFECT_STREAM) /* it may be held open */
+			continue;
+		return order->since_us < asked_us ? order->since_us : asked_us;
+	}
+	return asked_us;
+}
+
+const char *gw_tasks_trouble(const struct gw_tasks *tasks)
+{
+	uint64_t now_us = gw_reactor_now(tasks->options.reactor).mono_us;
+	uint64_t since_us = asked_us(tasks);
+
+	if (!tasks->connected && now_us - tasks->lost_us >= SILENT_US)
+		return tasks->why[0] ? tasks->why : "its keeper does not come up";
+	if (tasks->connected && since_us != GW_NEVER_US && now_us - since_us >= SILENT_US)
+		return "its keeper does not answer";
+	return NULL;
+}
+
 bool gw_tasks_ask_usage(struct gw_tasks *tasks)
 {
 	if (!tasks->listed || tasks->usage_request)
@@ -639,6 +670,7 @@ bool gw_tasks_ask_usage(struct gw_tasks *tasks)
 		return false;
 	tasks->usage->count = 0;
 	tasks->usage_request = ++tasks->requests_given;
+	tasks->usage_us = gw_reactor_now(tasks->options.reactor).mono_us;
 	gw_reactor_defer(tasks->options.reactor, &tasks->pump);
 	return true;
 }

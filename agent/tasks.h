@@ -44,6 +44,9 @@ void gw_tasks_refuse(struct gw_tasks *tasks, const struct gw_effect *spawn, cons
 /* From when leases count (mono_us of this boot): the keeper ends what outlives its lease while
  * there is no agent. Same rule as for effects. */
 void gw_tasks_renew(struct gw_tasks *tasks, uint64_t renewed_us);
+/* Why starts would not be answered now: there has been no keeper for a while, or it is silent. NULL:
+ * all is well. Valid until the next call. */
+const char *gw_tasks_trouble(const struct gw_tasks *tasks);
 /* Asks the keeper for the usage of what runs. False: it cannot be asked now. */
 bool gw_tasks_ask_usage(struct gw_tasks *tasks);
 

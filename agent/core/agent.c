@@ -14,7 +14,7 @@
 #include "proto/base/limits.h"
 
 /* The most effects that one event's direct answer takes. */
-#define ANSWER_EFFECTS_MAX 2u
+#define ANSWER_EFFECTS_MAX 3u
 
 struct gw_agent_config gw_agent_config_default(void)
 {
@@ -41,7 +41,8 @@ static struct gw_agent *agent_of(struct gw_node *node)
 
 bool gw_agent_send(struct gw_agent *agent, struct gw_effects *effects, const Godwit__Body *body)
 {
-	return gw_effects_send(effects, agent->config.scheduler, GW_CHANNEL_STATE, 0, body);
+	return gw_effects_send(effects, agent->config.scheduler, GW_CHANNEL_STATE, agent->term_seq,
+			       body);
 }
 
 void gw_agent_refuse(struct gw_agent *agent, struct gw_effects *effects, uint64_t request,
@@ -113,8 +114,7 @@ static void take_pulse(struct gw_agent *agent, const Godwit__HeartbeatReply *rep
 	agent->lease_check_us = 0; /* a grant may also be shorter than the one before */
 	agent->renewed_lease_us =
 		reply->lease_us < GW_AGENT_LEASE_US_MAX ? reply->lease_us : GW_AGENT_LEASE_US_MAX;
-	agent->memory.renewed_us = *sent_us;
-	agent->memory.boot_id = agent->now.boot_id;
+	agent->renewed_us = *sent_us;
 	*sent_us = 0;
 }
 
@@ -160,7 +160,7 @@ static void take_message(struct gw_agent *agent, const struct gw_event *event,
 					"this agent has heard a leader of a later term");
 		return;
 	}
-	agent->memory.term = event->message.term;
+	gw_agent_take_term(agent, event->message.term, effects);
 	if (event->message.channel == GW_CHANNEL_STATE)
 		take_body(agent, body, effects);
 	else if (body->kind_case == GODWIT__BODY__KIND_HEARTBEAT_REPLY)
@@ -171,7 +171,7 @@ static void take_message(struct gw_agent *agent, const struct gw_event *event,
  * goes on from the last renewal known, at the shortest length that was alive. */
 static struct gw_run *adopt(struct gw_agent *agent, struct gw_attempt_id id)
 {
-	const struct gw_agent_memory *before = &agent->config.memory;
+	const struct gw_agent_memory *before = &agent->memory;
 	struct gw_run *run = gw_runs_add(&agent->runs, id);
 
 	if (!run) {
@@ -342,8 +342,10 @@ static int step(struct gw_node *node, const struct gw_event *event, struct gw_ef
 	if (agent->started && agent->now.mono_us >= agent->lease_check_us)
 		gw_agent_check_leases(agent);
 	/* Heartbeats first: their lateness is a lease's. Each says false when the list is full. */
-	if (!say_heartbeat(agent, effects) || !gw_agent_say_info(agent, effects) ||
-	    !gw_agent_say_runs(agent, effects) || !gw_agent_say_inventory(agent, effects))
+	if (!say_heartbeat(agent, effects) ||
+	    (agent->started && !gw_agent_say_renewal(agent, effects)) ||
+	    !gw_agent_say_info(agent, effects) || !gw_agent_say_runs(agent, effects) ||
+	    !gw_agent_say_inventory(agent, effects))
 		CHECK(effects->more);
 	return 0;
 }
@@ -362,33 +364,38 @@ static uint64_t wake_us(const struct gw_node *node)
 	return wake_us;
 }
 
-/* An agent has no journal: what it must remember is gw_agent_memory, the rest is the keeper's. */
 static int apply(struct gw_node *node, uint64_t seq, const uint8_t *bytes, size_t size)
 {
-	(void)node;
-	(void)seq;
-	(void)bytes;
-	(void)size;
-	return -EPROTO;
+	return gw_agent_apply(agent_of(node), seq, bytes, size);
+}
+
+static int snapshot(const struct gw_node *node, gw_snapshot_f *piece, void *context)
+{
+	return gw_agent_snapshot(gw_agent_of(node), piece, context);
+}
+
+static int restore(struct gw_node *node, const uint8_t *bytes, size_t size)
+{
+	return gw_agent_restore(agent_of(node), bytes, size);
+}
+
+static uint64_t seq(const struct gw_node *node)
+{
+	return gw_agent_of(node)->seq;
 }
 
 static uint64_t digest(const struct gw_node *node)
 {
 	const struct gw_agent *agent = gw_agent_of(node);
-	uint64_t sum = agent->memory.term * 0x9e3779b97f4a7c15ull;
+	const struct gw_agent_memory *memory = &agent->memory;
+	const uint64_t words[] = {agent->seq, memory->term, memory->renewed_us, memory->lease_us};
+	uint64_t hash = 0xcbf29ce484222325ull;
 
-	/* A sum, so that the order of the table does not matter. */
-	for (uint32_t i = 0; i < agent->runs.table.count; i++) {
-		const struct gw_run *run = agent->runs.table.entries[i];
-		uint64_t hash = 0xcbf29ce484222325ull;
-
-		for (size_t k = 0; k < GW_ID_BYTES; k++)
-			hash = (hash ^ run->id.job.id.bytes[k]) * 0x100000001b3ull;
-		hash = (hash ^ run->id.task_index) * 0x100000001b3ull;
-		hash = (hash ^ run->id.attempt) * 0x100000001b3ull;
-		sum += (hash ^ (uint64_t)run->state) * 0x100000001b3ull;
-	}
-	return sum;
+	for (size_t i = 0; i < GW_ARRAY_COUNT(words); i++)
+		hash = (hash ^ words[i]) * 0x9e3779b97f4a7c15ull;
+	for (size_t i = 0; i < GW_ID_BYTES; i++)
+		hash = (hash ^ memory->boot_id.bytes[i]) * 0x9e3779b97f4a7c15ull;
+	return hash;
 }
 
 static void agent_free(struct gw_node *node)
@@ -408,6 +415,9 @@ struct gw_node *gw_agent_new(const struct gw_agent_config *config)
 		.step = step,
 		.wake_us = wake_us,
 		.apply = apply,
+		.snapshot = snapshot,
+		.restore = restore,
+		.seq = seq,
 		.digest = digest,
 		.free = agent_free,
 	};
@@ -425,7 +435,6 @@ struct gw_node *gw_agent_new(const struct gw_agent_config *config)
 	}
 	agent->node.ops = &ops;
 	agent->config = *config;
-	agent->memory = config->memory;
 	agent->lease_check_us = GW_NEVER_US;
 	gw_arena_init(&agent->info.arena, GW_DECODE_BYTES_MAX);
 	gw_runs_init(&agent->runs, config->attempts_max, config->hash_key);

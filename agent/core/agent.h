@@ -2,7 +2,8 @@
  * The agent's core: what a node says to its scheduler and what it lets run. Pure (proto/step.h):
  * the daemon runs it on sockets and a keeper, bench/sim on virtual time.
  *
- *	start:	gw_agent_new; SPAWNED and EXITED for what the keeper holds (adoption); START
+ *	start:	gw_agent_new; restore and apply of what the journal holds; SPAWNED and EXITED for
+ *		what the keeper holds (adoption); START
  *	run:	PEER_UP opens a session with the scheduler: NodeInfo, unacknowledged ends,
  *heartbeats, and an Inventory when asked. TaskStart becomes SPAWN, TaskKill KILL, TaskForget
  *		FORGET, LogRead STREAM, PeerTable PROBE; what the keeper and the prober answer
@@ -20,19 +21,17 @@
 #include "proto/base/id.h"
 #include "proto/step.h"
 
+#define GW_AGENT_RECORD_VERSION 1u
 #define GW_AGENT_LEASE_US_MAX (30ull * 24 * 3600 * GW_US_PER_S)
 
-/*
- * The little that must outlive the agent's process. The host reads it after each step
- * (gw_agent_memory) and hands it to the next agent of this state folder. `term` is stored before
- * the effects of the step that raised it are carried out; the renewal may be stored late (once a
- * minute): an older one only ends leases sooner. `renewed_us` counts only within boot_id.
- */
+/* The durable state, in the journal as records (proto/msg/agent_record.proto): the little that must
+ * outlive the agent's process. The renewal in it may be a minute old. `renewed_us` counts only
+ * within boot_id. */
 struct gw_agent_memory {
 	uint64_t term;        /* highest leader term seen; lower ones are refused */
 	struct gw_id boot_id; /* in which renewed_us was read; zero: never renewed */
 	uint64_t renewed_us;  /* mono_us at which the last heartbeat that was answered was sent */
-	uint64_t lease_us;    /* shortest lease among the attempts alive; 0: none is */
+	uint64_t lease_us;    /* shortest lease among the attempts alive at the time */
 };
 
 struct gw_agent_config {
@@ -48,10 +47,9 @@ struct gw_agent_config {
 	char *task_user;             /* of a task that names none; NULL: the keeper's own */
 	char *const *task_users;     /* that tasks may name besides, [task_user_count] */
 	uint32_t task_user_count;
-	struct gw_agent_memory memory; /* of the agent before; zero: none */
 };
 
-/* Every field but `scheduler`, `hash_key` and `memory` at its default. */
+/* Every field but `scheduler` and `hash_key` at its default. */
 struct gw_agent_config gw_agent_config_default(void);
 
 /* NULL: out of memory. Free with gw_node_free. */

@@ -78,8 +78,10 @@ static const char *check(const struct gw_agent *agent)
 		return "a log read outlived its session";
 	if (agent->pulse.answered > agent->pulse.number)
 		return "a heartbeat was answered before it was sent";
-	if (agent->memory.term < agent->config.memory.term)
-		return "the term went back";
+	if (agent->term_seq > agent->seq)
+		return "what is said waits for a record that was not made";
+	if (agent->started && agent->lease_us != 0 && agent->memory.lease_us == 0)
+		return "an attempt is alive whose lease is not in the journal";
 	return check_queue(agent, queued);
 }
 

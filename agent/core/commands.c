@@ -33,9 +33,9 @@ static void refuse_start(struct gw_agent *agent, struct gw_attempt_id id, char *
 static void find_lease(const struct gw_agent *agent, const struct gw_run *run,
 		       uint64_t *ret_from_us, uint64_t *ret_length_us)
 {
-	bool renewed = agent->renewed_lease_us != 0 && agent->memory.renewed_us >= run->granted_us;
+	bool renewed = agent->renewed_lease_us != 0 && agent->renewed_us >= run->granted_us;
 
-	*ret_from_us = renewed ? agent->memory.renewed_us : run->granted_us;
+	*ret_from_us = renewed ? agent->renewed_us : run->granted_us;
 	*ret_length_us = renewed && agent->renewed_lease_us < run->lease_us
 				 ? agent->renewed_lease_us
 				 : run->lease_us;
@@ -99,7 +99,7 @@ void gw_agent_check_leases(struct gw_agent *agent)
 			next_us = kill_us;
 	}
 	agent->lease_check_us = next_us;
-	agent->memory.lease_us = shortest_us;
+	agent->lease_us = shortest_us;
 }
 
 static uint64_t grace_us(const Godwit__TaskStart *start)
@@ -141,23 +141,28 @@ static int check_start(const struct gw_agent *agent, struct gw_attempt_id id,
 	return 0;
 }
 
+/* The lease lasts before the task runs: the next agent must know how long it may. */
 static void spawn(struct gw_agent *agent, struct gw_run *run, const Godwit__TaskStart *start,
 		  struct gw_effects *effects)
 {
 	size_t size = gw_wire_size(&start->base);
-	uint8_t *bytes = gw_arena_alloc(&effects->arena, size);
-	struct gw_effect *effect = gw_effects_add(effects, GW_EFFECT_SPAWN, 0);
+	struct gw_effect *effect;
+	uint8_t *bytes;
 
-	CHECK(bytes); /* the list was empty: a message fits */
+	if (lease_kill_us(agent, run) < agent->lease_check_us)
+		agent->lease_check_us = lease_kill_us(agent, run);
+	if (agent->runs.alive == 1 || run->lease_us < agent->lease_us)
+		agent->lease_us = run->lease_us;
+	CHECK(gw_agent_say_renewal(agent, effects)); /* the list was empty: it all fits */
+	run->spawn_seq = agent->seq;
+	bytes = gw_arena_alloc(&effects->arena, size);
+	effect = gw_effects_add(effects, GW_EFFECT_SPAWN, run->spawn_seq);
+	CHECK(bytes);
 	CHECK(effect);
 	gw_wire_encode(&start->base, bytes);
 	effect->spawn.attempt = run->id;
 	effect->spawn.bytes = bytes;
 	effect->spawn.size = size;
-	if (lease_kill_us(agent, run) < agent->lease_check_us)
-		agent->lease_check_us = lease_kill_us(agent, run);
-	if (agent->runs.alive == 1 || run->lease_us < agent->memory.lease_us)
-		agent->memory.lease_us = run->lease_us;
 }
 
 void gw_agent_start_task(struct gw_agent *agent, const Godwit__TaskStart *ordered,
@@ -207,7 +212,7 @@ static void kill_untracked(struct gw_agent *agent, struct gw_attempt_id id,
 	Godwit__Body body = GODWIT__BODY__INIT;
 	struct gw_run grave = {.id = id, .state = GW_RUN_TOMBSTONE};
 	struct gw_run_status status;
-	struct gw_effect *effect = gw_effects_add(effects, GW_EFFECT_KILL, 0);
+	struct gw_effect *effect = gw_effects_add(effects, GW_EFFECT_KILL, agent->term_seq);
 
 	CHECK(effect);
 	effect->kill.attempt = id;
@@ -256,7 +261,7 @@ void gw_agent_forget_task(struct gw_agent *agent, const Godwit__TaskForget *forg
 		return;
 	}
 	/* Unknown here (the agent is new, or it was refused); the keeper may yet hold a record. */
-	effect = gw_effects_add(effects, GW_EFFECT_FORGET, 0);
+	effect = gw_effects_add(effects, GW_EFFECT_FORGET, agent->term_seq);
 	CHECK(effect);
 	effect->forget.attempt = id;
 }
@@ -267,9 +272,10 @@ static bool say_run(struct gw_agent *agent, struct gw_run *run, struct gw_effect
 	struct gw_run_status status;
 	Godwit__Body body = GODWIT__BODY__INIT;
 	struct gw_effect *effect;
+	uint64_t after_seq = run->spawn_seq > agent->term_seq ? run->spawn_seq : agent->term_seq;
 
 	if (run->due & GW_RUN_DO_KILL) {
-		effect = gw_effects_add(effects, GW_EFFECT_KILL, 0);
+		effect = gw_effects_add(effects, GW_EFFECT_KILL, after_seq);
 		if (!effect)
 			return false;
 		effect->kill.attempt = run->id;
@@ -277,7 +283,7 @@ static bool say_run(struct gw_agent *agent, struct gw_run *run, struct gw_effect
 		run->due &= (uint8_t)~GW_RUN_DO_KILL;
 	}
 	if (run->due & GW_RUN_DO_FORGET) {
-		effect = gw_effects_add(effects, GW_EFFECT_FORGET, 0);
+		effect = gw_effects_add(effects, GW_EFFECT_FORGET, after_seq);
 		if (!effect)
 			return false;
 		effect->forget.attempt = run->id;

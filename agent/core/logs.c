@@ -89,7 +89,7 @@ void gw_agent_read_log(struct gw_agent *agent, uint64_t request, const Godwit__L
 		refuse_read(agent, &read, wanted->offset, text, effects);
 		return;
 	}
-	effect = gw_effects_add(effects, GW_EFFECT_STREAM, 0);
+	effect = gw_effects_add(effects, GW_EFFECT_STREAM, agent->term_seq);
 	CHECK(effect);
 	read.stream = ++agent->streams_given;
 	*slot = read;

@@ -74,7 +74,8 @@ struct gw_run {
 	struct gw_run *next_queued;
 	uint64_t granted_us; /* mono: the lease counts from here, or from a later renewal */
 	uint64_t lease_us;
-	uint64_t grace_us; /* of the KILL due */
+	uint64_t grace_us;  /* of the KILL due */
+	uint64_t spawn_seq; /* its SPAWN waited for this record, and so must what follows it */
 	uint32_t pid;
 	uint32_t exit_code;
 	uint32_t signal;

@@ -69,7 +69,11 @@ struct gw_agent {
 	struct gw_node node; /* first */
 	struct gw_agent_config config;
 	struct gw_now now;
-	struct gw_agent_memory memory;
+	struct gw_agent_memory memory; /* memory.c is its only writer */
+	uint64_t seq;                  /* of the last record in it */
+	uint64_t term_seq;   /* of the record that raised the term; 0: of an earlier agent */
+	uint64_t renewed_us; /* when the last heartbeat answered was sent; 0: none by this agent */
+	uint64_t lease_us;   /* shortest among the attempts alive; 0: none is */
 	struct gw_runs runs;
 	struct gw_pulse pulse;
 	uint64_t lease_check_us;   /* no lease ends before this */
@@ -111,6 +115,15 @@ void gw_agent_check_leases(struct gw_agent *agent);
 uint64_t gw_agent_lease_end_us(const struct gw_agent *agent, const struct gw_run *run);
 /* Says what is due of each attempt. False: no room for all of it. */
 bool gw_agent_say_runs(struct gw_agent *agent, struct gw_effects *effects);
+
+/* memory.c: the durable state. As the seam's operations of these names. */
+int gw_agent_apply(struct gw_agent *agent, uint64_t seq, const uint8_t *bytes, size_t size);
+int gw_agent_snapshot(const struct gw_agent *agent, gw_snapshot_f *piece, void *context);
+int gw_agent_restore(struct gw_agent *agent, const uint8_t *bytes, size_t size);
+/* Makes a term that is no lower than the last durable; it is the first thing that a step says. */
+void gw_agent_take_term(struct gw_agent *agent, uint64_t term, struct gw_effects *effects);
+/* Makes the renewal durable where it is due. False: no room, it is due still. */
+bool gw_agent_say_renewal(struct gw_agent *agent, struct gw_effects *effects);
 
 /* start.c: 0, or -EINVAL with the sentence for the scheduler. */
 int gw_start_check(const Godwit__TaskStart *start, const struct gw_agent_config *config,

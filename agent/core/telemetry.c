@@ -292,7 +292,7 @@ void gw_agent_take_peers(struct gw_agent *agent, const Godwit__PeerTable *table,
 			return;
 		}
 	}
-	effect = gw_effects_add(effects, GW_EFFECT_PROBE, 0);
+	effect = gw_effects_add(effects, GW_EFFECT_PROBE, agent->term_seq);
 	bytes = gw_arena_alloc(&effects->arena, size ? size : 1);
 	CHECK(effect); /* the list was empty: a message fits */
 	CHECK(bytes);

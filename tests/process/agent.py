@@ -8,12 +8,13 @@ import errno
 import json
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "support"))
-from region import AGENT, KEEPER, SCHEDULER, Failed, Region, wait_for  # noqa: E402
+from region import AGENT, KEEPER, SCHEDULER, TASK_USER, Failed, Region, wait_for  # noqa: E402
 
 
 def expect(what, found, expected):
@@ -117,16 +118,146 @@ def cancelled_without_agent(region):
     expect("runs of the task", len(pids(started)), 1)
 
 
+def two_tasks(region):
+    """Two tasks that write their pids and wait; files with the pids."""
+    files = [region.folder / f"pids{i}" for i in (1, 2)]
+    jobs = [region.submit(f"echo $$ >>{file}; exec sleep 1000", f"task{i}")
+            for i, file in enumerate(files)]
+    for file in files:
+        wait_for("a task to start", lambda f=file: f.exists() and f.read_text())
+    return jobs, files
+
+
+def never_two(files):
+    """Of each task at most one process lives."""
+    for file in files:
+        living = [pid for pid in pids(file) if alive(pid)]
+        if len(living) > 1:
+            raise Failed(f"{len(living)} runs of one task live at once: {living}")
+    return True
+
+
 def keeper_killed(region):
-    """The keeper dies: its task is ended and told as lost, and the agent gets another keeper."""
-    job, started, _go = waiting_task(region, "exit 0")
-    region.wait_state(job, "running")
+    """The keeper dies under tasks: noticed at once, they are ended and told as lost, once each."""
+    jobs, files = two_tasks(region)
+    first = [pids(file)[0] for file in files]
+    log = region.folder / "agent-n1.log"
     os.kill(region.keeper_pid("n1"), signal.SIGKILL)
-    wait_for("another keeper", lambda: region.keeper_pid("n1"))
-    wait_for("the task to end", lambda: not alive(pids(started)[0]))
-    region.wait_state(job, "failed", "running", "waiting")
-    second = region.submit("exit 0", "second")
+    wait_for("the agent to notice", lambda: "event=keeper_gone" in log.read_text())
+    wait_for("the tasks to end", lambda: never_two(files) and not any(map(alive, first)))
+    for job in jobs:
+        wait_for("the loss to be told", lambda j=job: never_two(files) and (
+            region.job(j)["tasks"][0]["attempt"] > 1 or
+            "lost with the keeper that ran it" in json.dumps(region.job(j))))
+    expect("losses told", log.read_text().count("event=exited"), 2)
+    expect("state", node(region, "n1")["state"], "up")
+    for job in jobs:  # they may be running again
+        region.godwit("cancel", job)
+    region.wait_state(region.submit("exit 0", "second"), "succeeded")
+
+
+def both_killed(region):
+    """Keeper and agent die together: the next ones find the tasks, end them and say so."""
+    jobs, files = two_tasks(region)
+    first = [pids(file)[0] for file in files]
+    os.kill(region.keeper_pid("n1"), signal.SIGKILL)
+    kill_hard(region, "n1")
+    expect("tasks without keeper", [alive(pid) for pid in first], [True, True])
+    region.start_agent("n1")
+    region.wait_up("n1")
+    expect("tasks with the next keeper", [alive(pid) for pid in first], [False, False])
+    for job in jobs:
+        wait_for("the loss to be told", lambda j=job: never_two(files) and (
+            region.job(j)["tasks"][0]["attempt"] > 1 or
+            "lost with the keeper that ran it" in json.dumps(region.job(j))))
+        region.godwit("cancel", job)
+    region.wait_state(region.submit("exit 0", "second"), "succeeded")
+
+
+def keeper_stopped(region):
+    """A keeper that does not answer: the agent is heard as ever, takes no work and says why."""
+    job, started, go = waiting_task(region, "exit 4")
+    region.wait_state(job, "running")
+    keeper = region.keeper_pid("n1")
+    os.kill(keeper, signal.SIGSTOP)
+    kill_hard(region, "n1")  # the next one connects to it, and hears nothing either
+    os.kill(keeper, signal.SIGCONT)
+    region.start_agent("n1", ("--telemetry", "1 s"))
+    region.wait_up("n1")
+    os.kill(keeper, signal.SIGSTOP)
+    try:
+        wait_node(region, "n1", "draining", "its keeper does not answer")
+        second = region.submit("exit 0", "second")
+        wait_for("why it waits", lambda: region.job(second)["wait_reason"])
+        expect("the task lives", alive(pids(started)[0]), True)
+    finally:
+        os.kill(keeper, signal.SIGCONT)
     region.wait_state(second, "succeeded")
+    go.touch()
+    expect_one_run(region, job, started, 4)
+
+
+def upgraded(region):
+    """Another agent program takes the place of the first while a task runs."""
+    job, started, go = waiting_task(region, "exit 3")
+    region.wait_state(job, "running")
+    process = region.processes["agent-n1"]
+    process.terminate()
+    expect("exit code", process.wait(10), 0)
+    program = region.folder / "godwit-agent"
+    shutil.copy(AGENT, program)
+    region.spawn("agent-n1", program, "run", "--state", region.folder / "n1", "--data-address",
+                 "127.0.0.1", "--keeper", KEEPER, *TASK_USER)
+    region.wait_up("n1")
+    go.touch()
+    expect_one_run(region, job, started, 3)
+
+
+def former_memory(region):
+    """A state folder of an agent of before the journal: what its file says lasts, and it goes."""
+    kill_hard(region, "n1")
+    shutil.rmtree(region.folder / "n1/journal")
+    memory = region.folder / "n1/agent-memory"
+    memory.write_text("godwit-agent-memory 1\nterm 1000000\n"
+                      "boot 00000000000000000000000000000000\nrenewed-us 0\nlease-us 0\n")
+    region.start_agent("n1")
+    wait_for("the file to go", lambda: not memory.exists())
+    # No leader has a term as high as that file's: the scheduler of this region is refused.
+    log = region.folder / "agent-n1.log"
+    for _ in range(2):
+        wait_for("the refusal", lambda: "later term" in (region.folder / "scheduler.log").read_text()
+                 or node(region, "n1")["state"] != "up")
+        kill_hard(region, "n1")
+        region.start_agent("n1")  # now out of the journal
+    expect("upgrades", log.read_text().count("event=upgraded"), 1)
+
+
+def cut_off(region):
+    """A scheduler that is not there while tasks end: their ends are told when it is, once."""
+    jobs = [waiting_task_of(region, i) for i in (1, 2)]
+    for job, _started, _go in jobs:
+        region.wait_state(job, "running")
+    scheduler = region.processes["scheduler"]
+    scheduler.send_signal(signal.SIGSTOP)
+    log = region.folder / "agent-n1.log"
+    for _job, _started, go in jobs:
+        go.touch()
+    wait_for("the tasks to end", lambda: log.read_text().count("event=exited") == 2)
+    expect("forgotten", log.read_text().count("event=forget"), 0)
+    scheduler.send_signal(signal.SIGCONT)
+    for i, (job, started, _go) in enumerate(jobs):
+        expect_one_run(region, job, started, i + 1)
+    wait_for("them to be forgotten", lambda: log.read_text().count("event=forget") == 2)
+    expect("output", region.godwit("logs", jobs[0][0]) and True, True)
+
+
+def waiting_task_of(region, number):
+    """waiting_task, with files of its own; ends with its number."""
+    started, go = region.folder / f"started{number}", region.folder / f"go{number}"
+    job = region.submit(f"echo $$ >>{started}; until [ -e {go} ]; do sleep 0.05; done; "
+                        f"exit {number}", f"task{number}")
+    wait_for("the task to start", started.exists)
+    return job, started, go
 
 
 def chatty_task(region):
@@ -178,11 +309,11 @@ def with_fake_library(region, mode):
 
 def accelerators_are_told(region):
     """Devices by a child that ends: two that can be used, one that says why not."""
-    node = with_fake_library(region, "")
-    devices = wait_for("devices", lambda: node()["info"]["devices"])
+    told = with_fake_library(region, "")
+    devices = wait_for("devices", lambda: told()["info"]["devices"])
     expect("devices", [d["unavailable"] for d in devices],
            ["", "it cannot be opened: GPU is lost", ""])
-    samples = wait_for("their figures", lambda: (node()["telemetry"] or {}).get("devices"))
+    samples = wait_for("their figures", lambda: (told()["telemetry"] or {}).get("devices"))
     expect("utilisation", samples[0]["utilisation_ppm"], 350000)
     expect("children left", children(region.processes["agent-n1"].pid) <= 1, True)
 
@@ -206,55 +337,57 @@ def driver_hangs(region):
     expect("devices", region.godwit("sites")["nodes"][0]["info"]["devices"], [])
 
 
+def node(region, name):
+    return next(n for n in region.godwit("sites")["nodes"] if n["name"] == name)
+
+
+def wait_node(region, name, state, reason=""):
+    """Until the node is in this state, and says why if it takes no work."""
+    return wait_for(f"{name} to be {state}", lambda: (n := node(region, name))["state"] == state and
+                    (not reason or reason in n["info"]["draining_reason"]) and n)
+
+
 def full_disk(region):
-    """No room for what the agent must remember: what runs runs on, starts are refused."""
-    node = region.folder / "n2"
-    node.mkdir()
-    mount = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m,mode=700", "tmpfs", node],
+    """A state folder without room: what runs runs on, nothing is placed there, and why is told."""
+    folder = region.folder / "n2"
+    folder.mkdir()
+    mount = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m,mode=700", "tmpfs", folder],
                            text=True, capture_output=True, check=False)
     if mount.returncode != 0:
         print(f"skipped: a small file system cannot be mounted: {mount.stderr.strip()}")
         sys.exit(77)
     try:
-        region.add_agent("n2", "b")
+        region.add_agent("n2", "b", ("--telemetry", "1 s"))
         region.processes["agent-n1"].terminate()
         wait_for("n1 to be gone", lambda: region.processes["agent-n1"].poll() is not None)
-        started_and_refused(region, node)
+        started_and_refused(region, folder)
     finally:
-        subprocess.run(["umount", "-l", node], check=True)
+        subprocess.run(["umount", "-l", folder], check=True)
 
 
-def started_and_refused(region, node):
-    log = region.folder / "agent-n2.log"
+def started_and_refused(region, folder):
+    reason = "the disk of its state folder has less than 1 MiB left"
     job, started, go = waiting_task(region, "exit 9")
     region.wait_state(job, "running")
-    with open(node / "filler", "wb", buffering=0) as filler:
+    with open(folder / "filler", "wb", buffering=0) as filler:
         for size in (1 << 16, 1):  # to the last byte
             try:
                 while filler.write(bytes(size)):
                     pass
             except OSError as error:
                 expect("error", error.errno, errno.ENOSPC)
-    # A shorter lease than any before is one that the agent must remember.
-    refused = region.submit("exit 0", "refused", lease="1 h")
-    info = wait_for("the refusal", lambda: (i := region.job(refused)) and
-                    "No space left" in json.dumps(i) and i)
-    if "agent-memory" not in json.dumps(info):
-        raise Failed(f"the reason is not told: {info}")
+    wait_node(region, "n2", "draining", reason)
+    waiting = region.submit("exit 0", "waiting", lease="1 h")
+    wait_for("why it waits", lambda: region.job(waiting)["wait_reason"])
     expect("the agent lives", region.processes["agent-n2"].poll(), None)
     expect("the task lives", alive(pids(started)[0]), True)
-    expect("lines about it", log.read_text().count("event=cannot_remember"), 1)
-    # The next agent does not know what this one could not store: it starts nothing either.
     kill_hard(region, "n2")
-    region.start_agent("n2")
-    region.wait_up("n2")
-    again = region.submit("exit 0", "again")  # a lease as the first one's: nothing new to store
-    wait_for("the refusal", lambda: "No space left" in json.dumps(region.job(again)))
+    region.start_agent("n2", ("--telemetry", "1 s"))
+    wait_node(region, "n2", "draining", reason)
     expect("the task lives", alive(pids(started)[0]), True)
-    (node / "filler").unlink()
-    wait_for("the memory to be stored", lambda: "event=remembers" in log.read_text())
-    after = region.submit("exit 0", "after", lease="30 min")
-    region.wait_state(after, "succeeded")
+    expect("state", region.job(waiting)["state"], "waiting")
+    (folder / "filler").unlink()
+    region.wait_state(waiting, "succeeded")
     go.touch()
     expect_one_run(region, job, started, 9)
 
@@ -300,7 +433,8 @@ def refuses_misuse(region):
 
 
 TESTS = [killed_mid_task, ended_without_agent, killed_again_and_again, stopped_in_order,
-         cancelled_without_agent, keeper_killed, chatty_task,
+         cancelled_without_agent, keeper_killed, both_killed, keeper_stopped, upgraded,
+         former_memory, cut_off, chatty_task,
          silent_for_a_while, paths_are_measured, accelerators_are_told, driver_hangs,
          full_disk, one_a_folder, refuses_misuse]
 

@@ -582,12 +582,12 @@ static void takes_peer_tables(void **state)
 /* A list of few effects loses nothing, and a large inventory comes in parts. */
 static void says_all_through_a_small_list(void **state)
 {
-	struct fixture f;
+	static struct fixture f; /* larger than a frame should be */
 	uint32_t lines = 0;
 	const char *text;
 
 	(void)state;
-	fixture_init(&f, 2);
+	fixture_init(&f, 3);
 	for (uint32_t job = 1; job <= 600; job++)
 		fixture_exited(&f, id(job), EXITED, 0);
 	fixture_begin(&f);

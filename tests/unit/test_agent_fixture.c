@@ -3,6 +3,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -26,25 +27,59 @@ void fixture_init(struct fixture *fixture, uint32_t capacity)
 	fixture->config.hash_key = 42;
 	assert_int_equal(gw_effects_init(&fixture->effects, capacity, 4u << 20), 0);
 	gw_buf_init(&fixture->lines, 1u << 20);
+	gw_buf_init(&fixture->journal, 16u << 20);
 	gw_arena_init(&fixture->arena, GW_DECODE_BYTES_MAX);
 	fixture->node = gw_agent_new(&fixture->config);
 	assert_non_null(fixture->node);
 }
 
+static void drop_held(struct fixture *fixture)
+{
+	for (uint32_t i = 0; i < fixture->held_count; i++)
+		free(fixture->held[i].bytes);
+	fixture->held_count = 0;
+}
+
 void fixture_deinit(struct fixture *fixture)
 {
 	gw_node_free(fixture->node);
+	drop_held(fixture);
 	gw_effects_deinit(&fixture->effects);
 	gw_buf_deinit(&fixture->lines);
+	gw_buf_deinit(&fixture->journal);
 	gw_arena_deinit(&fixture->arena);
 }
 
 void fixture_restart(struct fixture *fixture)
 {
-	fixture->config.memory = gw_agent_memory(fixture->node);
+	size_t from = 0;
+
 	gw_node_free(fixture->node);
+	drop_held(fixture);
 	fixture->node = gw_agent_new(&fixture->config);
 	assert_non_null(fixture->node);
+	fixture->record_count = (uint32_t)fixture->durable_seq;
+	for (uint32_t i = 0; i < fixture->record_count; i++) {
+		assert_int_equal(gw_node_apply(fixture->node, i + 1, fixture->journal.bytes + from,
+					       fixture->ends[i] - from),
+				 0);
+		from = fixture->ends[i];
+	}
+	fixture->journal.size = from;
+	/* What was told is known still. */
+	assert_true(gw_agent_memory(fixture->node).term >= fixture->told_term);
+}
+
+static void append(struct fixture *fixture, const struct gw_effect *effect)
+{
+	assert_int_equal(effect->append.seq, fixture->record_count + 1);
+	assert_true(effect->append.seq <= gw_node_seq(fixture->node));
+	assert_true(fixture->record_count < FIXTURE_RECORDS_MAX);
+	assert_int_equal(
+		gw_buf_append(&fixture->journal, effect->append.bytes, effect->append.size), 0);
+	fixture->ends[fixture->record_count++] = fixture->journal.size;
+	if (!fixture->slow)
+		fixture->durable_seq = fixture->record_count;
 }
 
 static void print_attempt(struct gw_buf *out, const Godwit__AttemptRef *ref)
@@ -149,7 +184,6 @@ static void write_down(struct fixture *fixture, const struct gw_effect *effect)
 	struct gw_buf *out = &fixture->lines;
 	const Godwit__Body *body = NULL;
 
-	assert_int_equal(effect->after_seq, 0);
 	if (effect->kind == GW_EFFECT_SEND)
 		body = body_of(fixture, effect);
 	if (fixture->see)
@@ -185,6 +219,63 @@ static void write_down(struct fixture *fixture, const struct gw_effect *effect)
 	assert_int_equal(gw_buf_append(out, "\n", 1), 0);
 }
 
+/* A heartbeat says nothing that a term bears on, so it alone never waits. */
+static void carry_out(struct fixture *fixture, const struct gw_effect *effect, uint64_t term)
+{
+	bool heartbeat =
+		effect->kind == GW_EFFECT_SEND && effect->send.channel == GW_CHANNEL_HEARTBEAT;
+
+	if (!heartbeat && term > fixture->told_term)
+		fixture->told_term = term;
+	write_down(fixture, effect);
+}
+
+static void hold(struct fixture *fixture, const struct gw_effect *effect, uint64_t term)
+{
+	struct fixture_held *held = &fixture->held[fixture->held_count++];
+	const uint8_t **bytes;
+	size_t size;
+
+	assert_true(fixture->held_count <= FIXTURE_HELD_MAX);
+	*held = (struct fixture_held){.effect = *effect, .term = term};
+	bytes = gw_effect_bytes(&held->effect, &size);
+	if (!bytes)
+		return;
+	held->bytes = malloc(size + 1);
+	assert_non_null(held->bytes);
+	memcpy(held->bytes, *bytes, size);
+	*bytes = held->bytes;
+}
+
+static void take_effects(struct fixture *fixture)
+{
+	uint64_t term = gw_agent_memory(fixture->node).term;
+
+	for (uint32_t i = 0; i < fixture->effects.count; i++) {
+		const struct gw_effect *effect = &fixture->effects.list[i];
+
+		assert_true(effect->after_seq <= gw_node_seq(fixture->node));
+		if (effect->kind == GW_EFFECT_APPEND)
+			append(fixture, effect);
+		else if (effect->after_seq > fixture->durable_seq)
+			hold(fixture, effect, term);
+		else
+			carry_out(fixture, effect, term);
+	}
+}
+
+void fixture_durable(struct fixture *fixture)
+{
+	struct gw_event event = {.kind = GW_EVENT_DURABLE};
+
+	fixture->durable_seq = fixture->record_count;
+	for (uint32_t i = 0; i < fixture->held_count; i++)
+		carry_out(fixture, &fixture->held[i].effect, fixture->held[i].term);
+	drop_held(fixture);
+	event.durable.seq = fixture->durable_seq;
+	fixture_step(fixture, event);
+}
+
 void fixture_step(struct fixture *fixture, struct gw_event event)
 {
 	char text[256];
@@ -192,8 +283,7 @@ void fixture_step(struct fixture *fixture, struct gw_event event)
 	event.now = fixture->now;
 	do {
 		assert_int_equal(gw_node_step(fixture->node, &event, &fixture->effects), 0);
-		for (uint32_t i = 0; i < fixture->effects.count; i++)
-			write_down(fixture, &fixture->effects.list[i]);
+		take_effects(fixture);
 		if (!gw_agent_check(fixture->node, text, sizeof(text)))
 			fail_msg("broken invariant: %s", text);
 		event = (struct gw_event){.kind = GW_EVENT_CONTINUE, .now = fixture->now};

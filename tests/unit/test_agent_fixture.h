@@ -9,6 +9,16 @@
 #include "proto/base/buf.h"
 #include "proto/step.h"
 
+#define FIXTURE_RECORDS_MAX 65536u
+#define FIXTURE_HELD_MAX 4096u
+
+/* An effect that waits for its record. */
+struct fixture_held {
+	struct gw_effect effect;
+	uint64_t term; /* that the agent knew when it said so */
+	uint8_t *bytes;
+};
+
 struct fixture {
 	struct gw_agent_config config;
 	struct gw_node *node;
@@ -17,6 +27,14 @@ struct fixture {
 	struct gw_peer scheduler;
 	uint64_t term;
 	struct gw_buf lines; /* since the last expect */
+	bool slow;           /* records last by fixture_durable only; else at once */
+	struct gw_buf journal;
+	size_t ends[FIXTURE_RECORDS_MAX]; /* [record_count] of the records in journal */
+	uint32_t record_count;
+	uint64_t durable_seq;
+	struct fixture_held held[FIXTURE_HELD_MAX];
+	uint32_t held_count;
+	uint64_t told_term; /* highest of what was carried out */
 	struct gw_arena arena;
 	/* Called for each effect before it is written down; may be NULL. */
 	void (*see)(void *context, const struct gw_effect *effect, const Godwit__Body *body);
@@ -26,8 +44,10 @@ struct fixture {
 /* The effects list has room for `capacity` effects: small ones make CONTINUE necessary. */
 void fixture_init(struct fixture *fixture, uint32_t capacity);
 void fixture_deinit(struct fixture *fixture);
-/* A new agent over the old one's memory, as after kill -9. */
+/* A new agent over what lasts of the old one's journal, as after kill -9. */
 void fixture_restart(struct fixture *fixture);
+/* All records last now: what waited for them is carried out, and the core is told. */
+void fixture_durable(struct fixture *fixture);
 /* Steps, and continues until nothing more is due; checks the invariants after each step. */
 void fixture_step(struct fixture *fixture, struct gw_event event);
 /* What was said since the last call is exactly this. */

@@ -4,6 +4,8 @@
  * checked, and beside them what the world may rely on:
  *  - an attempt is spawned at most once while the keeper has any trace of it;
  *  - no two attempts of one task run at once;
+ *  - where records last late, nothing is carried out that a crash could make unknown: neither the
+ *    term under which it was ordered nor the lease of what it started;
  *  - at the end, after reconciliation, every end has been told and forgotten.
  */
 #include <setjmp.h>
@@ -52,6 +54,14 @@ static struct gw_attempt_id id_of(const struct model *m, uint32_t slot)
 	return fixture_attempt(1 + job + (uint64_t)JOBS * m->rounds[job], 1 + slot % ATTEMPTS);
 }
 
+/* What waited for the disk may speak of a job that has given way since. */
+static bool stale(const struct model *m, struct gw_attempt_id id)
+{
+	uint64_t number = gw_id_counter(id.job.id) - 1;
+
+	return m->f.slow && number / JOBS < m->rounds[number % JOBS];
+}
+
 static uint32_t slot_of(const struct model *m, struct gw_attempt_id id)
 {
 	uint64_t number = gw_id_counter(id.job.id) - 1;
@@ -86,11 +96,15 @@ static void see(void *context, const struct gw_effect *effect, const Godwit__Bod
 	if (effect->kind == GW_EFFECT_SPAWN) {
 		see_spawn(m, slot_of(m, effect->spawn.attempt));
 	} else if (effect->kind == GW_EFFECT_KILL) {
+		if (stale(m, effect->kill.attempt))
+			return;
 		slot = slot_of(m, effect->kill.attempt);
 		m->killed[slot] = true;
 		if (m->kept[slot] == KEPT_NOT)
 			m->kept[slot] = KEPT_FENCED;
 	} else if (effect->kind == GW_EFFECT_FORGET) {
+		if (stale(m, effect->forget.attempt))
+			return;
 		slot = slot_of(m, effect->forget.attempt);
 		assert_false(kept_alive(m->kept[slot]));
 		m->kept[slot] = KEPT_FENCED;
@@ -98,8 +112,12 @@ static void see(void *context, const struct gw_effect *effect, const Godwit__Bod
 		assert_true(m->open);
 		m->heartbeat = body->heartbeat->number;
 	} else if (body && body->kind_case == GODWIT__BODY__KIND_TASK_STATUS) {
-		assert_true(m->open);
+		assert_true(m->open || m->f.slow);
+		if (!m->open)
+			return; /* said in time, but it lasted too late: the host drops it */
 		assert_true(gw_wire_read_attempt(body->task_status->attempt, &id));
+		if (stale(m, id))
+			return;
 		slot = slot_of(m, id);
 		if (body->task_status->state == GODWIT__ATTEMPT_STATE__ATTEMPT_EXITED) {
 			assert_int_equal(m->kept[slot], KEPT_ENDED);
@@ -128,8 +146,13 @@ static void keeper_moves(struct model *m, uint32_t slot)
 /* The agent dies and comes back; the keeper tells it all that it holds. */
 static void restart(struct model *m)
 {
+	bool alive = false;
+
 	m->open = false;
 	fixture_restart(&m->f);
+	for (uint32_t slot = 0; slot < SLOTS; slot++)
+		alive = alive || kept_alive(m->kept[slot]);
+	assert_true(!alive || gw_agent_memory(m->f.node).lease_us != 0);
 	for (uint32_t slot = 0; slot < SLOTS; slot++) {
 		if (kept_alive(m->kept[slot])) {
 			m->kept[slot] = KEPT_RUNNING;
@@ -148,7 +171,8 @@ static void scheduler_moves(struct model *m, uint32_t slot)
 {
 	switch (gw_prng_below(&m->prng, 4)) {
 	case 0:
-		if (m->kept[slot] != KEPT_FENCED)
+		/* A FORGET may be on its way to the disk. */
+		if (m->kept[slot] != KEPT_FENCED && !(m->f.slow && m->heard_end[slot]))
 			fixture_start(&m->f, id_of(m, slot),
 				      (1 + gw_prng_below(&m->prng, 100)) * GW_US_PER_S);
 		break;
@@ -210,6 +234,12 @@ static void move(struct model *m)
 			fixture_ask_inventory(&m->f);
 		}
 		break;
+	case 5:
+		if (m->f.slow && gw_prng_chance_ppm(&m->prng, 500000))
+			fixture_durable(&m->f);
+		else if (gw_prng_chance_ppm(&m->prng, 20000))
+			m->f.term++; /* another leader */
+		break;
 	default:
 		if (!m->open)
 			break;
@@ -224,6 +254,8 @@ static void settle(struct model *m)
 {
 	if (m->open)
 		fixture_down(&m->f);
+	m->f.slow = false;
+	fixture_durable(&m->f);
 	for (uint32_t slot = 0; slot < SLOTS; slot++)
 		if (kept_alive(m->kept[slot]))
 			end_attempt(m, slot);
@@ -242,7 +274,8 @@ static uint32_t run_seed(uint64_t seed)
 
 	memset(&m, 0, sizeof(m));
 	gw_prng_init(&m.prng, seed);
-	fixture_init(&m.f, 2 + (uint32_t)gw_prng_below(&m.prng, 6));
+	fixture_init(&m.f, 3 + (uint32_t)gw_prng_below(&m.prng, 6));
+	m.f.slow = gw_prng_chance_ppm(&m.prng, 500000);
 	m.f.see = see;
 	m.f.context = &m;
 	fixture_begin(&m.f);

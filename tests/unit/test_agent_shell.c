@@ -1,4 +1,4 @@
-/* The agent's shell without its sockets: what it remembers, and how options become settings. */
+/* The agent's shell without its sockets: what an agent of before remembered, and how options become settings. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -10,8 +10,9 @@
 
 #include <cmocka.h>
 
-#include "agent/memory.h"
+#include "agent/core/agent.h"
 #include "agent/options.h"
+#include "agent/upgrade.h"
 
 static char folder[64];
 static char path[96];
@@ -42,21 +43,72 @@ static void put(const char *text)
 	assert_int_equal(fclose(file), 0);
 }
 
-static void memory_survives(void **state)
+/* A journal that only counts, and can refuse. */
+struct paper {
+	struct gw_journal journal; /* first */
+	uint64_t count;
+	int error;
+};
+
+static int append(struct gw_journal *journal, uint64_t seq, const uint8_t *bytes, size_t size)
 {
-	const struct gw_agent_memory memory = {.term = 7,
-					       .boot_id = gw_id_make(1, 2, 3),
-					       .renewed_us = 123456789,
-					       .lease_us = 60000000};
-	struct gw_agent_memory found;
-	struct gw_fault fault;
+	struct paper *paper = (struct paper *)journal;
+
+	assert_non_null(bytes);
+	assert_true(size > 0);
+	assert_int_equal(seq, paper->count + 1);
+	if (paper->error == 0)
+		paper->count++;
+	return paper->error;
+}
+
+static struct gw_node *new_core(void)
+{
+	const struct gw_agent_config config = gw_agent_config_default();
+	struct gw_node *core = gw_agent_new(&config);
+
+	assert_non_null(core);
+	return core;
+}
+
+/* As an agent of before the journal left it. */
+static const char former[] = "godwit-agent-memory 1\n"
+			     "term 7\n"
+			     "boot 00000001000000020000000000000003\n"
+			     "renewed-us 123456789\n"
+			     "lease-us 60000000\n";
+
+static void former_memory_becomes_records(void **state)
+{
+	struct paper paper = {.journal.append = append};
+	struct gw_node *core = new_core();
+	struct gw_agent_memory memory;
+	struct gw_fault fault = {""};
+	uint64_t seq;
 
 	(void)state;
-	assert_int_equal(gw_memory_load(path, &found, &fault), 0);
-	assert_int_equal(found.term, 0); /* no file: nothing is remembered */
-	assert_int_equal(gw_memory_save(path, &memory, &fault), 0);
-	assert_int_equal(gw_memory_load(path, &found, &fault), 0);
-	assert_memory_equal(&found, &memory, sizeof(memory));
+	assert_int_equal(gw_upgrade(path, core, &paper.journal, &seq, &fault), 0);
+	assert_int_equal(seq, 0); /* no file: nothing to take */
+	assert_int_equal(paper.count, 0);
+	put(former);
+	assert_int_equal(gw_upgrade(path, core, &paper.journal, &seq, &fault), 0);
+	assert_int_equal(seq, 2);
+	assert_int_equal(paper.count, 2);
+	memory = gw_agent_memory(core);
+	assert_int_equal(memory.term, 7);
+	assert_true(gw_id_equal(memory.boot_id, gw_id_make(1, 2, 3)));
+	assert_int_equal(memory.renewed_us, 123456789);
+	assert_int_equal(memory.lease_us, 60000000);
+	/* The agent ended before it could remove the file: it is not taken twice. */
+	assert_int_equal(gw_upgrade(path, core, &paper.journal, &seq, &fault), 0);
+	assert_int_equal(seq, 2);
+	assert_int_equal(paper.count, 2);
+	gw_node_free(core);
+	core = new_core();
+	paper = (struct paper){.journal.append = append, .error = -EIO};
+	assert_int_equal(gw_upgrade(path, core, &paper.journal, &seq, &fault), -EIO);
+	assert_non_null(strstr(fault.text, path));
+	gw_node_free(core);
 }
 
 static void damaged_memory_is_refused(void **state)
@@ -71,15 +123,19 @@ static void damaged_memory_is_refused(void **state)
 		"godwit-agent-memory 1\nterm 1\nboot 00000000000000000000000000000000\n"
 		"renewed-us 1\nlease-us 1\nmore 1\n",
 	};
-	struct gw_agent_memory found;
+	struct paper paper = {.journal.append = append};
+	struct gw_node *core = new_core();
 	struct gw_fault fault;
+	uint64_t seq;
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
 		put(texts[i]);
-		assert_int_equal(gw_memory_load(path, &found, &fault), -EINVAL);
+		assert_int_equal(gw_upgrade(path, core, &paper.journal, &seq, &fault), -EINVAL);
 		assert_non_null(strstr(fault.text, path));
 	}
+	assert_int_equal(paper.count, 0);
+	gw_node_free(core);
 }
 
 static int read_options(struct gw_agent_options *options, struct gw_agent_settings *settings,
@@ -203,7 +259,8 @@ static void root_is_said_twice(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(memory_survives, make_folder, remove_folder),
+		cmocka_unit_test_setup_teardown(former_memory_becomes_records, make_folder,
+						remove_folder),
 		cmocka_unit_test_setup_teardown(damaged_memory_is_refused, make_folder,
 						remove_folder),
 		cmocka_unit_test(options_become_settings),
