@@ -14,23 +14,38 @@ static u128 clock_rate(const struct sim_clock *clock)
 	return (u128)(MILLION + clock->drift_ppm);
 }
 
+void sim_clock_boot(struct sim_clock *clock, uint64_t true_us, struct gw_id boot_id)
+{
+	clock->from_us = true_us;
+	clock->from_mono_us = 0;
+	clock->boot_id = boot_id;
+}
+
 uint64_t sim_clock_mono(const struct sim_clock *clock, uint64_t true_us)
 {
-	CHECK(true_us >= clock->boot_us);
-	return BOOT_US +
-	       (uint64_t)((u128)(true_us - clock->boot_us) * clock_rate(clock) / (u128)MILLION);
+	CHECK(true_us >= clock->from_us);
+	return BOOT_US + clock->from_mono_us +
+	       (uint64_t)((u128)(true_us - clock->from_us) * clock_rate(clock) / (u128)MILLION);
+}
+
+void sim_clock_drift(struct sim_clock *clock, uint64_t true_us, int32_t drift_ppm)
+{
+	clock->from_mono_us = sim_clock_mono(clock, true_us) - BOOT_US;
+	clock->from_us = true_us;
+	clock->drift_ppm = drift_ppm;
 }
 
 uint64_t sim_clock_true(const struct sim_clock *clock, uint64_t mono_us)
 {
+	uint64_t base_us = BOOT_US + clock->from_mono_us;
 	u128 rate = clock_rate(clock);
 
 	if (mono_us == GW_NEVER_US)
 		return GW_NEVER_US;
-	if (mono_us <= BOOT_US)
-		return clock->boot_us;
-	return clock->boot_us +
-	       (uint64_t)(((u128)(mono_us - BOOT_US) * (u128)MILLION + rate - (u128)1) / rate);
+	if (mono_us <= base_us)
+		return clock->from_us;
+	return clock->from_us +
+	       (uint64_t)(((u128)(mono_us - base_us) * (u128)MILLION + rate - (u128)1) / rate);
 }
 
 void sim_clock_now(const struct sim_clock *clock, uint64_t true_us, struct gw_now *ret_now)

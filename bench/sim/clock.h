@@ -10,14 +10,19 @@
 #include "proto/base/time.h"
 
 struct sim_clock {
-	uint64_t boot_us;       /* true time of the boot */
+	uint64_t from_us;       /* true time since which it runs at this rate */
+	uint64_t from_mono_us;  /* what it showed then, since the boot */
 	int32_t drift_ppm;      /* of the monotonic clock, within +-1000 */
 	int64_t wall_offset_us; /* wall_us at true time 0 */
 	uint32_t wall_error_us; /* the bound that the host states */
 	struct gw_id boot_id;
 };
 
-/* Monotonic time at true time `true_us`, not before the boot. */
+/* The host boots: the monotonic clock begins anew. */
+void sim_clock_boot(struct sim_clock *clock, uint64_t true_us, struct gw_id boot_id);
+/* It runs at this rate from now on, and goes on from what it shows. */
+void sim_clock_drift(struct sim_clock *clock, uint64_t true_us, int32_t drift_ppm);
+/* Monotonic time at true time `true_us`, not before from_us. */
 uint64_t sim_clock_mono(const struct sim_clock *clock, uint64_t true_us);
 /* The earliest true time at which the monotonic clock shows at least `mono_us`; GW_NEVER_US stays.
  */

@@ -156,29 +156,111 @@ static bool lose_connection(struct sim_agent *agent, uint64_t which)
 
 /* --- hosts --- */
 
-/* These answer: was there anything to break? */
-static bool kill_agent(struct sim_agent *agent, uint64_t lasts_us, bool reboot)
-{
-	struct sim_world *world = &agent->grid->world;
+#define DRIFT_PPM_MAX 500     /* of a host: half of what leases allow two clocks to differ by */
+#define KEEPER_US_MAX (2 * S) /* an agent, or a service manager, soon starts another */
+#define UPGRADE_US (200 * MS)
 
-	if (!agent->host.node)
-		return false;
-	sim_host_crash(&agent->host);
-	if (reboot) {
-		agent->host.rebooting = true;
-		sim_keeper_reboot(&agent->keeper);
+static struct sim_agent *agent_of(struct sim_grid *grid, uint64_t target)
+{
+	CHECK(target > 0);
+	CHECK(target <= grid->agent_count);
+	return &grid->agents[target - 1];
+}
+
+static struct sim_host *host_of(struct sim_grid *grid, uint64_t target)
+{
+	return target > 0 ? &grid->agents[target - 1].host : &grid->scheduler;
+}
+
+static void add_slowness(const struct sim_fault_event *event, struct sim_host *host,
+			 int64_t *drift_ppm)
+{
+	if (event->kind == SIM_FAULT_DISK_SLOW)
+		host->disk.slow_us += event->amount;
+	if (event->kind == SIM_FAULT_DISK_FULL)
+		host->disk.full = true;
+	if (event->kind == SIM_FAULT_DISK_SYNC_LIES)
+		host->disk.sync_lies = true;
+	if (event->kind == SIM_FAULT_SLOW_CPU)
+		host->step_us += event->amount;
+	if (event->kind == SIM_FAULT_CLOCK_FAST)
+		*drift_ppm += (int64_t)event->amount;
+	if (event->kind == SIM_FAULT_CLOCK_SLOW)
+		*drift_ppm -= (int64_t)event->amount;
+}
+
+/* The host as all faults under way make it. */
+static bool set_host(struct sim_grid *grid, uint64_t target)
+{
+	struct sim_host *host = host_of(grid, target);
+	int64_t drift_ppm = 0;
+
+	host->disk.slow_us = 0;
+	host->disk.full = false;
+	host->disk.sync_lies = false;
+	host->step_us = 0;
+	for (const struct sim_fault *fault = grid->faults; fault; fault = fault->next) {
+		if (fault->under_way && fault->event.target == target &&
+		    sim_fault_class(fault->event.kind)->scope == SIM_SCOPE_HOST)
+			add_slowness(&fault->event, host, &drift_ppm);
 	}
-	sim_host_revive(&agent->host, world->now_us + lasts_us);
+	if (drift_ppm != 0) {
+		drift_ppm += host->drift_ppm;
+		if (drift_ppm > DRIFT_PPM_MAX)
+			drift_ppm = DRIFT_PPM_MAX;
+		if (drift_ppm < -DRIFT_PPM_MAX)
+			drift_ppm = -DRIFT_PPM_MAX;
+	} else {
+		drift_ppm = host->drift_ppm;
+	}
+	if (drift_ppm != host->clock.drift_ppm)
+		sim_clock_drift(&host->clock, grid->world.now_us, (int32_t)drift_ppm);
 	return true;
 }
 
-static bool kill_scheduler(struct sim_grid *grid, uint64_t lasts_us)
+/* These answer: was there anything to break? */
+static bool kill_process(struct sim_grid *grid, uint64_t target, uint64_t lasts_us)
 {
-	if (!grid->scheduler.node)
+	struct sim_host *host = host_of(grid, target);
+
+	if (!host->node)
 		return false;
-	sim_host_check_replay(&grid->scheduler);
-	sim_host_crash(&grid->scheduler);
-	sim_host_revive(&grid->scheduler, grid->world.now_us + lasts_us);
+	sim_host_check_replay(host);
+	sim_host_crash(host);
+	sim_host_revive(host, grid->world.now_us + lasts_us);
+	return true;
+}
+
+static bool reboot(struct sim_grid *grid, uint64_t target, uint64_t lasts_us, bool power)
+{
+	struct sim_host *host = host_of(grid, target);
+
+	if (host->node)
+		sim_host_check_replay(host);
+	if (power)
+		sim_host_power_cut(host);
+	else
+		sim_host_crash(host);
+	host->rebooting = true;
+	if (target > 0)
+		sim_keeper_reboot(&agent_of(grid, target)->keeper);
+	sim_host_revive(host, grid->world.now_us + lasts_us);
+	return true;
+}
+
+/* Restarted as the version before, or as this one again. */
+static bool set_version(struct sim_grid *grid, uint64_t target, bool old)
+{
+	struct sim_host *host = host_of(grid, target);
+	bool new = host->old != old;
+
+	host->old = old;
+	return kill_process(grid, target, UPGRADE_US) || new;
+}
+
+static bool step_wall(struct sim_host *host, int64_t by_us)
+{
+	host->clock.wall_offset_us += by_us;
 	return true;
 }
 
@@ -186,21 +268,76 @@ static bool kill_scheduler(struct sim_grid *grid, uint64_t lasts_us)
 
 static bool strike(struct sim_grid *grid, const struct sim_fault_event *event)
 {
-	struct sim_agent *agent = event->target > 0 && event->target <= grid->agent_count
-					  ? &grid->agents[event->target - 1]
-					  : NULL;
+	struct sim_host *host = host_of(grid, event->target);
 
-	if (sim_fault_class(event->kind)->scope == SIM_SCOPE_SITE)
+	switch (event->kind) {
+	case SIM_FAULT_LINK_CUT:
+	case SIM_FAULT_LINK_CUT_OUT:
+	case SIM_FAULT_LINK_CUT_IN:
+	case SIM_FAULT_DELAY_SPIKE:
+	case SIM_FAULT_SLOW_RATE:
+	case SIM_FAULT_LOSS_BURST:
+	case SIM_FAULT_DUPLICATION:
+	case SIM_FAULT_REORDERING:
 		return set_link(grid, event->target);
-	if (event->kind == SIM_FAULT_CONNECTION_LOST)
-		return lose_connection(agent, event->amount);
-	if (event->kind == SIM_FAULT_AGENT_KILLED)
-		return kill_agent(agent, event->lasts_us, false);
-	if (event->kind == SIM_FAULT_HOST_REBOOT && agent)
-		return kill_agent(agent, event->lasts_us, true);
-	if (event->kind == SIM_FAULT_HOST_REBOOT || event->kind == SIM_FAULT_SCHEDULER_KILLED)
-		return kill_scheduler(grid, event->lasts_us);
-	return false;
+	case SIM_FAULT_CONNECTION_LOST:
+		return lose_connection(agent_of(grid, event->target), event->amount);
+	case SIM_FAULT_KEEPER_KILLED:
+		return sim_keeper_kill(&agent_of(grid, event->target)->keeper);
+	case SIM_FAULT_AGENT_KILLED:
+	case SIM_FAULT_SCHEDULER_KILLED:
+		return kill_process(grid, event->target, event->lasts_us);
+	case SIM_FAULT_HOST_REBOOT:
+	case SIM_FAULT_POWER_CUT:
+		return reboot(grid, event->target, event->lasts_us,
+			      event->kind == SIM_FAULT_POWER_CUT);
+	case SIM_FAULT_STOPPED:
+		return sim_host_stop(host, grid->world.now_us + event->lasts_us);
+	case SIM_FAULT_CLOCK_FORWARD:
+		return step_wall(host, (int64_t)event->amount);
+	case SIM_FAULT_CLOCK_BACK:
+		return step_wall(host, -(int64_t)event->amount);
+	case SIM_FAULT_SLOW_CPU:
+	case SIM_FAULT_CLOCK_FAST:
+	case SIM_FAULT_CLOCK_SLOW:
+	case SIM_FAULT_DISK_SLOW:
+	case SIM_FAULT_DISK_FULL:
+	case SIM_FAULT_DISK_SYNC_LIES:
+		return set_host(grid, event->target);
+	case SIM_FAULT_DISK_SYNC_FAILS:
+		host->disk.sync_fails = true;
+		return true;
+	case SIM_FAULT_DISK_MISDIRECTED:
+		host->disk.misdirect_bytes = event->amount;
+		return true;
+	case SIM_FAULT_DISK_BIT_ROT:
+		return sim_disk_rot(&host->disk, event->amount);
+	case SIM_FAULT_VERSION_OLD:
+		return set_version(grid, event->target, true);
+	case SIM_FAULT_COUNT:
+		break;
+	}
+	CHECK(!"a kind of fault");
+}
+
+/* What has ended by itself, or ends by a timer of its own, needs nothing. */
+static void mend(struct sim_grid *grid, const struct sim_fault_event *event)
+{
+	struct sim_host *host = host_of(grid, event->target);
+	enum sim_fault_scope scope = sim_fault_class(event->kind)->scope;
+
+	if (scope == SIM_SCOPE_SITE)
+		(void)set_link(grid, event->target); /* always there */
+	else if (event->kind == SIM_FAULT_KEEPER_KILLED)
+		sim_keeper_revive(&agent_of(grid, event->target)->keeper);
+	else if (event->kind == SIM_FAULT_VERSION_OLD)
+		(void)set_version(grid, event->target, false); /* down: it starts as the new one */
+	else if (event->kind == SIM_FAULT_DISK_SYNC_FAILS)
+		host->disk.sync_fails = false;
+	else if (event->kind == SIM_FAULT_DISK_MISDIRECTED)
+		host->disk.misdirect_bytes = 0;
+	else if (scope == SIM_SCOPE_HOST)
+		(void)set_host(grid, event->target); /* always there */
 }
 
 static void end(struct sim_fault *fault)
@@ -209,8 +346,7 @@ static void end(struct sim_fault *fault)
 
 	fault->under_way = false;
 	sim_timer_clear(&grid->world, &fault->timer);
-	if (sim_fault_class(fault->event.kind)->scope == SIM_SCOPE_SITE)
-		(void)set_link(grid, fault->event.target); /* always there */
+	mend(grid, &fault->event);
 }
 
 static void begin(struct sim_fault *fault)
@@ -218,14 +354,17 @@ static void begin(struct sim_fault *fault)
 	struct sim_grid *grid = fault->grid;
 	const struct sim_fault_event *event = &fault->event;
 	struct sim_world *world = &grid->world;
+	uint64_t lasts_us = event->lasts_us;
 	char text[96];
 
+	if (event->kind == SIM_FAULT_KEEPER_KILLED && lasts_us > KEEPER_US_MAX)
+		lasts_us = KEEPER_US_MAX;
 	sim_scenario_format_event(grid->scenario, event, text, sizeof(text));
 	sim_say(world, "fault", "%s for %llu ms, amount %llu", text,
 		(unsigned long long)(event->lasts_us / MS), (unsigned long long)event->amount);
 	fault->under_way = sim_fault_class(event->kind)->lasts;
 	if (fault->under_way)
-		sim_timer_set(world, &fault->timer, world->now_us + event->lasts_us);
+		sim_timer_set(world, &fault->timer, world->now_us + lasts_us);
 	if (strike(grid, event))
 		world->coverage.struck[event->kind]++;
 	else

@@ -76,6 +76,7 @@ static void agent_adopt(struct sim_host *host)
 {
 	struct sim_agent *agent = host->owner;
 
+	sim_keeper_revive(&agent->keeper); /* an agent without a keeper starts one */
 	sim_keeper_adopt(&agent->keeper);
 }
 
@@ -513,8 +514,10 @@ static void set_clock(struct sim_grid *grid, struct sim_host *host, uint32_t num
 {
 	uint64_t drift_ppm = grid->scenario->drift_ppm;
 
-	host->clock.drift_ppm =
-		(int32_t)sim_between(&grid->world, 0, 2 * drift_ppm) - (int32_t)drift_ppm;
+	host->drift_ppm = (int32_t)sim_between(&grid->world, 0, 2 * drift_ppm) - (int32_t)drift_ppm;
+	if (grid->shared.bug == SIM_BUG_SLOW_CLOCK && number > 0)
+		host->drift_ppm = -600000;
+	host->clock.drift_ppm = host->drift_ppm;
 	host->clock.wall_error_us = WALL_ERROR_US;
 	host->clock.wall_offset_us = WALL_US +
 				     (int64_t)sim_between(&grid->world, 0, 2ull * WALL_ERROR_US) -
@@ -579,8 +582,6 @@ static void build_agent(struct sim_grid *grid, uint32_t index)
 	host->peer.region = "sim";
 	host->peer.provider = "sim";
 	set_clock(grid, host, agent->number);
-	if (grid->shared.bug == SIM_BUG_SLOW_CLOCK)
-		host->clock.drift_ppm = -600000;
 	sim_host_init(host, &grid->shared, &agent_ops, agent);
 	host->number = agent->number;
 	host->disk.write_us_max = grid->scenario->write_us;

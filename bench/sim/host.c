@@ -325,8 +325,8 @@ void sim_host_start(struct sim_host *host)
 	CHECK(!host->node);
 	if (host->rebooting) {
 		host->boots++;
-		host->clock.boot_us = host->world->now_us;
-		host->clock.boot_id = gw_id_make(host->number, host->boots, host->world->now_us);
+		sim_clock_boot(&host->clock, host->world->now_us,
+			       gw_id_make(host->number, host->boots, host->world->now_us));
 		host->rebooting = false;
 	}
 	host->epoch++;
@@ -370,6 +370,14 @@ void sim_host_crash(struct sim_host *host)
 	sim_timer_clear(host->world, &host->durable);
 	sim_journal_kill(journal);
 	host->ops->crashed(host);
+}
+
+bool sim_host_stop(struct sim_host *host, uint64_t until_us)
+{
+	if (!host->node || until_us <= host->free_us)
+		return false;
+	host->free_us = until_us;
+	return true;
 }
 
 void sim_host_power_cut(struct sim_host *host)

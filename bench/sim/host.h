@@ -75,6 +75,7 @@ struct sim_host {
 	void *owner;
 	struct gw_node *node; /* NULL: down */
 	struct sim_clock clock;
+	int32_t drift_ppm;   /* of its clock, when no fault changes it */
 	struct gw_peer peer; /* who it is */
 	char name[32];
 	uint32_t number;
@@ -111,6 +112,8 @@ void sim_host_revive(struct sim_host *host, uint64_t at_us);
 void sim_host_crash(struct sim_host *host);
 /* The machine loses its power: what was not durable on its disk is at stake. */
 void sim_host_power_cut(struct sim_host *host);
+/* SIGSTOP, and SIGCONT at that time. False: it is not running anyway. */
+bool sim_host_stop(struct sim_host *host, uint64_t until_us);
 /* True: the process gets to it later, and the timer is set to then. */
 bool sim_host_defer(const struct sim_host *host, struct sim_timer *timer);
 /* Feeds an event (its `now` is filled in here) and carries the effects out, CONTINUE included. A

@@ -38,6 +38,13 @@ struct sim_read {
 	uint64_t until_us;
 };
 
+/* An order that waits for a keeper. */
+struct sim_errand {
+	struct sim_errand *next;
+	struct gw_effect effect;
+	struct sim_packet *packet; /* its bytes; NULL: it has none */
+};
+
 static void live(struct sim_timer *timer);
 static void slay(struct sim_timer *timer);
 static void lease_end(struct sim_timer *timer);
@@ -77,6 +84,8 @@ static void report_soon(struct sim_attempt *attempt)
 {
 	struct sim_world *world = attempt->keeper->host->world;
 
+	if (attempt->keeper->down)
+		return; /* a new keeper tells all that it finds */
 	sim_timer_set(world, &attempt->report,
 		      world->now_us + sim_between(world, REPORT_US_MIN, REPORT_US_MAX));
 }
@@ -192,6 +201,10 @@ static void end(struct sim_attempt *attempt, Godwit__AttemptState state, uint32_
 	keeper->device_used -= attempt->device_count;
 	keeper->running_count--;
 	keeper->ops->ended(keeper, attempt);
+	if (keeper->down) { /* how it ended, nobody will know */
+		attempt->state = GODWIT__ATTEMPT_STATE__ATTEMPT_LOST;
+		attempt->signal = 0;
+	}
 	if (attempt->forgotten)
 		drop(attempt);
 	else
@@ -275,7 +288,8 @@ static void watch_leases(struct sim_keeper *keeper, bool watch)
 		uint64_t from_us = attempt->lease_from_us > keeper->renewed_us
 					   ? attempt->lease_from_us
 					   : keeper->renewed_us;
-		bool due = watch && attempt->ended_us == 0 && attempt->lease_us > 0;
+		bool due =
+			watch && !keeper->down && attempt->ended_us == 0 && attempt->lease_us > 0;
 
 		sim_timer_set(host->world, &attempt->lease,
 			      due ? sim_clock_true(&host->clock, from_us + attempt->lease_us)
@@ -393,6 +407,87 @@ void sim_keeper_adopt(struct sim_keeper *keeper)
 	}
 }
 
+static void drop_errands(struct sim_keeper *keeper)
+{
+	while (keeper->errands_first) {
+		struct sim_errand *errand = keeper->errands_first;
+
+		keeper->errands_first = errand->next;
+		if (errand->packet)
+			sim_packet_free(keeper->host->world, errand->packet);
+		free(errand);
+	}
+	keeper->errands_last = NULL;
+}
+
+static void put_off(struct sim_keeper *keeper, const struct gw_effect *effect)
+{
+	struct sim_errand *errand = calloc(1, sizeof(*errand));
+	const uint8_t **bytes;
+	size_t size;
+
+	CHECK(errand);
+	errand->effect = *effect;
+	bytes = gw_effect_bytes(&errand->effect, &size);
+	if (bytes) {
+		errand->packet = sim_packet_new(keeper->host->world, *bytes, size);
+		*bytes = errand->packet->bytes;
+	}
+	if (keeper->errands_last)
+		keeper->errands_last->next = errand;
+	else
+		keeper->errands_first = errand;
+	keeper->errands_last = errand;
+}
+
+bool sim_keeper_kill(struct sim_keeper *keeper)
+{
+	struct sim_world *world = keeper->host->world;
+
+	if (keeper->down)
+		return false;
+	sim_say(world, keeper->host->name, "its keeper is killed");
+	keeper->down = true;
+	for (uint32_t i = 0; i < keeper->attempts.count; i++) {
+		struct sim_attempt *attempt = keeper->attempts.entries[i];
+
+		sim_timer_clear(world, &attempt->kill);
+		sim_timer_clear(world, &attempt->lease);
+		sim_timer_clear(world, &attempt->report);
+		if (attempt->state != GODWIT__ATTEMPT_STATE__ATTEMPT_STARTING)
+			continue;
+		sim_timer_clear(world, &attempt->life); /* the child dies with its parent */
+		attempt->state = GODWIT__ATTEMPT_STATE__ATTEMPT_LOST;
+	}
+	return true;
+}
+
+void sim_keeper_revive(struct sim_keeper *keeper)
+{
+	struct sim_errand *errand;
+
+	if (!keeper->down)
+		return;
+	sim_say(keeper->host->world, keeper->host->name, "a new keeper");
+	keeper->down = false;
+	for (uint32_t i = 0; i < keeper->attempts.count; i++) {
+		struct sim_attempt *attempt = keeper->attempts.entries[i];
+
+		if (attempt->state == GODWIT__ATTEMPT_STATE__ATTEMPT_RUNNING)
+			end(attempt, GODWIT__ATTEMPT_STATE__ATTEMPT_LOST, 0);
+		else
+			report_soon(attempt);
+	}
+	while ((errand = keeper->errands_first)) {
+		keeper->errands_first = errand->next;
+		sim_keeper_effect(keeper, &errand->effect);
+		if (errand->packet)
+			sim_packet_free(keeper->host->world, errand->packet);
+		free(errand);
+	}
+	keeper->errands_last = NULL;
+}
+
 void sim_keeper_reboot(struct sim_keeper *keeper)
 {
 	sim_keeper_orphan(keeper);
@@ -415,6 +510,7 @@ void sim_keeper_reboot(struct sim_keeper *keeper)
 		}
 		sim_timer_clear(keeper->host->world, &attempt->report);
 	}
+	keeper->down = false;
 }
 
 uint8_t sim_output_byte(const struct gw_attempt_id *attempt, uint32_t stream, uint64_t offset)
@@ -472,6 +568,10 @@ static void poll_read(struct sim_timer *timer)
 
 	if (sim_host_defer(read->keeper->host, timer))
 		return;
+	if (read->keeper->down) {
+		sim_timer_set(world, timer, world->now_us + READ_POLL_US);
+		return;
+	}
 	if (attempt && attempt->started_us) {
 		uint64_t until_us = attempt->ended_us ? attempt->ended_us : world->now_us;
 
@@ -505,6 +605,7 @@ static void stream(struct sim_keeper *keeper, const struct gw_effect *effect)
 void sim_keeper_orphan(struct sim_keeper *keeper)
 {
 	watch_leases(keeper, true);
+	drop_errands(keeper);
 	while (keeper->reads) {
 		struct sim_read *read = keeper->reads;
 
@@ -516,6 +617,10 @@ void sim_keeper_orphan(struct sim_keeper *keeper)
 
 void sim_keeper_effect(struct sim_keeper *keeper, const struct gw_effect *effect)
 {
+	if (keeper->down) {
+		put_off(keeper, effect);
+		return;
+	}
 	switch (effect->kind) {
 	case GW_EFFECT_SPAWN:
 		spawn(keeper, effect);
@@ -544,7 +649,8 @@ uint32_t sim_keeper_usage(const struct sim_keeper *keeper, Godwit__TaskUsage *re
 {
 	uint32_t count = 0;
 
-	for (uint32_t i = 0; i < keeper->attempts.count && count < usage_max; i++) {
+	for (uint32_t i = 0; i < keeper->attempts.count && count < usage_max && !keeper->down;
+	     i++) {
 		struct sim_attempt *attempt = keeper->attempts.entries[i];
 		Godwit__TaskUsage *usage;
 

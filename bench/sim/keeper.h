@@ -57,7 +57,10 @@ struct sim_keeper {
 	struct gw_table attempts; /* of struct sim_attempt */
 	struct gw_table fences;   /* tasks whose older attempts are refused */
 	struct sim_read *reads;   /* held open */
-	uint64_t renewed_us;      /* leases count from here, as the agent last said */
+	bool down;                /* its process is gone: tasks run on, no one sees them end */
+	struct sim_errand *errands_first; /* of the agent, for the keeper that comes next */
+	struct sim_errand *errands_last;
+	uint64_t renewed_us; /* leases count from here, as the agent last said */
 	uint32_t cpu_milli_used;
 	uint32_t device_used;
 	uint64_t memory_bytes_used;
@@ -76,6 +79,11 @@ void sim_keeper_adopt(struct sim_keeper *keeper);
 void sim_keeper_renew(struct sim_keeper *keeper, uint64_t renewed_us);
 /* The agent is gone: reads are dropped, tasks live, to the end of their leases. */
 void sim_keeper_orphan(struct sim_keeper *keeper);
+/* kill -9 of the keeper: what it was about to start never runs; the agent's orders wait. False: it
+ * is down already. */
+bool sim_keeper_kill(struct sim_keeper *keeper);
+/* A new keeper, unless there is one: it ends what still runs, says LOST of it, and takes orders. */
+void sim_keeper_revive(struct sim_keeper *keeper);
 /* The host reboots: what ran is LOST, what had ended is still on disk. */
 void sim_keeper_reboot(struct sim_keeper *keeper);
 /* Fills the tasks' part of a sample: usage of what runs. `ret_usage` has room for `usage_max`. */

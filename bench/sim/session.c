@@ -76,6 +76,8 @@ static void make_link(struct sim_side *side)
 		.peer = other(side)->host->peer.node,
 		.epoch = gw_prng_next(&side->host->world->prng) | 1,
 		.client = side->end == SIM_DIALER,
+		.protocol_min = GW_PROTOCOL_MIN,
+		.protocol_max = side->host->old ? GW_PROTOCOL_MAX - 1 : GW_PROTOCOL_MAX,
 	};
 
 	CHECK(!side->link);

@@ -19,16 +19,33 @@ static void test_clock_inverts(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < GW_ARRAY_COUNT(drifts); i++) {
-		struct sim_clock clock = {.boot_us = 7, .drift_ppm = drifts[i]};
+		struct sim_clock clock = {.from_us = 7, .drift_ppm = drifts[i]};
 
 		for (uint64_t mono_us = 10000000; mono_us < 10002000; mono_us++) {
 			uint64_t true_us = sim_clock_true(&clock, mono_us);
 
 			assert_true(sim_clock_mono(&clock, true_us) >= mono_us);
-			if (true_us > clock.boot_us)
+			if (true_us > clock.from_us)
 				assert_true(sim_clock_mono(&clock, true_us - 1) < mono_us);
 		}
 	}
+}
+
+/* A new rate changes nothing of what was shown, and a boot all. */
+static void test_clock_drifts(void **state)
+{
+	struct sim_clock clock = {.drift_ppm = 100};
+	uint64_t before_us = sim_clock_mono(&clock, 5000000);
+	struct gw_id boot = gw_id_make(1, 2, 3);
+
+	(void)state;
+	sim_clock_drift(&clock, 5000000, -400);
+	assert_int_equal(sim_clock_mono(&clock, 5000000), before_us);
+	assert_int_equal(sim_clock_mono(&clock, 15000000), before_us + 9996000);
+	assert_int_equal(sim_clock_true(&clock, before_us + 9996000), 15000000);
+	sim_clock_boot(&clock, 20000000, boot);
+	assert_true(sim_clock_mono(&clock, 20000000) < before_us);
+	assert_true(gw_id_equal(clock.boot_id, boot));
 }
 
 /* A receiver that notes the numbers that arrive. */
@@ -696,6 +713,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_clock_inverts),
+		cmocka_unit_test(test_clock_drifts),
 		cmocka_unit_test(test_connection),
 		cmocka_unit_test(test_one_way_cut),
 		cmocka_unit_test(test_troubled_stream),
