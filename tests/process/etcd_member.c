@@ -27,6 +27,7 @@
 
 #define LINE_BYTES 70000u
 #define FLOOD_AHEAD 4000u /* records of a flood that may wait for etcd */
+#define COLLECT_AFTER_US (500 * GW_US_PER_MS)
 #define TICK_US (20 * GW_US_PER_MS)
 
 struct core {
@@ -355,6 +356,7 @@ static int run(struct member *member, char **arguments)
 		.replica = {.prefix = arguments[1],
 			    .name = arguments[2],
 			    .address = address,
+			    .collect_after_us = COLLECT_AFTER_US,
 			    .lease_ttl_s = (uint32_t)strtoul(arguments[4], NULL, 10),
 			    .calls = calls},
 		.directory = arguments[3],
