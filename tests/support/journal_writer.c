@@ -4,7 +4,7 @@
  *
  *	journal_writer write FOLDER [plain]	until it is killed; a line "SEQ" for each that lasts
  *	journal_writer check FOLDER	opens it; "last SEQ snapshot SEQ cut BYTES", or the fault, 1
- *	journal_writer speed FOLDER SECONDS [plain]	appends a second, beside a floor
+ *	journal_writer speed FOLDER ROUNDS [plain]	appends a second of a new journal, beside a floor
  *	journal_writer fixture FOLDER	the journal that tests/golden/journal keeps of this format
  */
 #include <errno.h>
@@ -24,7 +24,9 @@
 
 #define SNAPSHOT_BYTES (128u << 10) /* so that a short life sees some */
 #define BALLAST_BYTES 50000u
+#define FIXTURE_BALLAST_BYTES 9000u
 #define UNDER_WAY 64u
+#define SLICE_US (200 * GW_US_PER_MS)
 
 struct writer {
 	struct gw_reactor *reactor;
@@ -55,7 +57,7 @@ static void failed(void *context, int error, const char *text)
 }
 
 static void open_journal(struct writer *writer, const char *folder, bool plain,
-			 uint64_t snapshot_bytes)
+			 uint64_t snapshot_bytes, uint64_t ballast_bytes)
 {
 	const struct gw_journal_file_options options = {.reactor = writer->reactor,
 							.directory = folder,
@@ -66,7 +68,7 @@ static void open_journal(struct writer *writer, const char *folder, bool plain,
 							.context = writer};
 	struct gw_fault fault;
 
-	tally_init(&writer->tally, BALLAST_BYTES);
+	tally_init(&writer->tally, ballast_bytes);
 	if (gw_journal_file_open(&options, &writer->tally.node, &writer->file, &writer->found,
 				 &fault) != 0) {
 		(void)printf("%s\n", fault.text);
@@ -101,53 +103,57 @@ static void turn(struct writer *writer)
 	CHECK(gw_reactor_turn(writer->reactor, GW_NEVER_US) == 0);
 }
 
-/* The same bytes in the same batches, without a journal: what the disk allows. */
-static double floor_per_s(const char *folder, size_t batch_bytes, double seconds)
+/* Writes of `bytes` each with fdatasync, for a while, and nothing else: what the disk allows. Returns
+ * how long it took. */
+static uint64_t floor_run(int fd, size_t bytes, uint64_t slice_us, uint64_t *syncs)
 {
-	uint8_t *bytes = calloc(1, batch_bytes);
-	char path[4096];
+	static uint8_t buffer[1u << 20];
 	uint64_t start_us = gw_clock_mono_us();
+
+	CHECK(bytes <= sizeof(buffer));
+	memset(buffer, 'x', bytes);
+	while (gw_clock_mono_us() - start_us < slice_us) {
+		CHECK(pwrite(fd, buffer, bytes, (off_t)(*syncs * bytes)) == (ssize_t)bytes);
+		CHECK(fdatasync(fd) == 0);
+		(*syncs)++;
+	}
+	return gw_clock_mono_us() - start_us;
+}
+
+/* Turns about, so that both see the same disk. */
+static void speed(struct writer *writer, const char *folder, uint32_t rounds)
+{
+	const struct gw_journal_file_counts *counts = gw_journal_file_counts(writer->file);
+	uint64_t journal_us = 0;
+	uint64_t floor_us = 0;
 	uint64_t syncs = 0;
+	char path[4096];
 	int fd;
 
 	(void)snprintf(path, sizeof(path), "%s/floor", folder);
 	fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	CHECK(bytes);
 	CHECK(fd >= 0);
-	memset(bytes, 'x', batch_bytes);
-	while ((double)(gw_clock_mono_us() - start_us) < seconds * 1e6) {
-		CHECK(pwrite(fd, bytes, batch_bytes, (off_t)(syncs * batch_bytes)) ==
-		      (ssize_t)batch_bytes);
-		CHECK(fdatasync(fd) == 0);
-		syncs++;
+	writer->quiet = true;
+	for (uint32_t i = 0; i < rounds; i++) {
+		uint64_t start_us = gw_clock_mono_us();
+
+		while (gw_clock_mono_us() - start_us < SLICE_US)
+			turn(writer);
+		while (writer->durable < writer->tally.seq)
+			CHECK(gw_reactor_turn(writer->reactor, GW_NEVER_US) == 0);
+		journal_us += gw_clock_mono_us() - start_us;
+		floor_us += floor_run(fd, counts->bytes / counts->batches, SLICE_US, &syncs);
 	}
 	(void)close(fd);
 	(void)unlink(path);
-	free(bytes);
-	return (double)syncs * 1e6 / (double)(gw_clock_mono_us() - start_us);
-}
-
-static void speed(struct writer *writer, const char *folder, double seconds)
-{
-	const struct gw_journal_file_counts *counts = gw_journal_file_counts(writer->file);
-	uint64_t start_us = gw_clock_mono_us();
-	uint64_t first = writer->tally.seq;
-	double elapsed;
-	double batches;
-	double records;
-
-	writer->quiet = true;
-	while ((double)(gw_clock_mono_us() - start_us) < seconds * 1e6)
-		turn(writer);
-	elapsed = (double)(gw_clock_mono_us() - start_us) / 1e6;
-	records = (double)(writer->durable - first);
-	batches = (double)counts->batches;
-	(void)printf("%s: %.0f records/s, %.0f batches/s of %.1f records and %.0f bytes, "
-		     "%" PRIu64 " snapshots; floor %.0f write+fdatasync/s of the same size\n",
-		     writer->found.plain ? "plain" : "io_uring", records / elapsed,
-		     batches / elapsed, records / batches, (double)counts->bytes / batches,
-		     counts->snapshots,
-		     floor_per_s(folder, (size_t)((double)counts->bytes / batches), seconds));
+	(void)printf("%s: %.0f records/s in %.0f batches/s of %.0f records and %.0f bytes, %" PRIu64
+		     " snapshots; floor: %.0f writes with fdatasync/s of that size\n",
+		     writer->found.plain ? "plain" : "io_uring",
+		     (double)writer->durable * 1e6 / (double)journal_us,
+		     (double)counts->batches * 1e6 / (double)journal_us,
+		     (double)writer->durable / (double)counts->batches,
+		     (double)counts->bytes / (double)counts->batches, counts->snapshots,
+		     (double)syncs * 1e6 / (double)floor_us);
 }
 
 /* Two generations: records 1 to 40, their snapshot, 41 to 60, theirs, and 61 to 70. */
@@ -181,20 +187,20 @@ int main(int argc, char **argv)
 	if (gw_reactor_new(&writer.reactor) < 0)
 		return 1;
 	if (strcmp(what, "write") == 0) {
-		open_journal(&writer, argv[2], plain, SNAPSHOT_BYTES);
+		open_journal(&writer, argv[2], plain, SNAPSHOT_BYTES, BALLAST_BYTES);
 		for (;;)
 			turn(&writer);
 	} else if (strcmp(what, "check") == 0) {
-		open_journal(&writer, argv[2], true, SNAPSHOT_BYTES);
+		open_journal(&writer, argv[2], true, SNAPSHOT_BYTES, BALLAST_BYTES);
 		(void)printf("last %" PRIu64 " snapshot %" PRIu64 " cut %" PRIu64 "\n",
 			     writer.found.last_seq, writer.found.snapshot_seq,
 			     writer.found.cut_bytes);
 	} else if (strcmp(what, "speed") == 0 && argc > 3) {
-		open_journal(&writer, argv[2], plain, 0);
-		speed(&writer, argv[2], strtod(argv[3], NULL));
+		open_journal(&writer, argv[2], plain, 0, BALLAST_BYTES);
+		speed(&writer, argv[2], (uint32_t)strtoul(argv[3], NULL, 10));
 	} else if (strcmp(what, "fixture") == 0) {
 		writer.quiet = true;
-		open_journal(&writer, argv[2], true, UINT64_MAX);
+		open_journal(&writer, argv[2], true, UINT64_MAX, FIXTURE_BALLAST_BYTES);
 		fixture(&writer);
 	} else {
 		(void)fprintf(stderr,

@@ -575,6 +575,81 @@ static void a_slow_disk_is_told(void **state)
 	settle(world);
 }
 
+static void copy_one(const char *path, void *context)
+{
+	struct world *world = context;
+	struct gw_journal_bytes file;
+	char to[160];
+
+	assert_int_equal(gw_journal_bytes_read(path, false, &file), 0);
+	(void)snprintf(to, sizeof(to), "%s/%s", world->folder, strrchr(path, '/') + 1);
+	assert_int_equal(gw_file_write(to, 0600, false, file.bytes, file.size, &world->fault), 0);
+	gw_journal_bytes_deinit(&file);
+}
+
+/* A journal that a program of format version 1 left (journal_writer fixture), opened by this one:
+ * whatever the version written today, this one stays readable. */
+static void version_1_is_read(void **state)
+{
+	struct world *world = *state;
+	const char *golden = getenv("GODWIT_GOLDEN");
+	char folder[512];
+
+	assert_non_null(golden);
+	(void)snprintf(folder, sizeof(folder), "%s/journal/v1", golden);
+	assert_int_equal(mkdir(world->folder, 0700), 0);
+	each_file(folder, copy_one, world);
+	open_good(world, false);
+	assert_int_equal(world->found.version, 1);
+	assert_int_equal(world->found.snapshot_seq, 60);
+	assert_int_equal(world->found.records, 10);
+	assert_int_equal(world->found.last_seq, 70);
+	assert_int_equal(world->tally.ballast_taken, 12000);
+	append_batches(world, 2, 5);
+	snapshot(world);
+	close_file(world);
+	damage(world, GW_JOURNAL_SNAPSHOT, 80, 5000); /* back to what that program wrote */
+	open_good(world, false);
+	assert_int_equal(world->found.snapshot_seq, 60);
+	assert_int_equal(world->found.last_seq, 80);
+}
+
+/* And this program writes version 1 to the byte, so that one of then reads what it wrote. */
+static void version_1_is_written(void **state)
+{
+	struct world *world = *state;
+	char path[512];
+	uint8_t bytes[TALLY_RECORD_BYTES_MAX];
+	struct gw_journal_header header = {.kind = GW_JOURNAL_SEGMENT, .seq = 61};
+	struct gw_journal_encoder encoder;
+	struct gw_journal_bytes file;
+	struct gw_buf buf;
+
+	(void)world;
+	(void)snprintf(path, sizeof(path), "%s/journal/v1/segment-00000000000000000061",
+		       getenv("GODWIT_GOLDEN"));
+	assert_int_equal(gw_journal_bytes_read(path, false, &file), 0);
+	memcpy(header.id.id.bytes, file.bytes + 16, GW_ID_BYTES); /* drawn at random */
+	gw_buf_init(&buf, GW_JOURNAL_BUF_BYTES_MAX);
+	assert_int_equal(gw_journal_header_encode(&header, &buf), 0);
+	gw_journal_encoder_init(&encoder, &header, GW_JOURNAL_BLOCK, 61);
+	/* With the new segment's name, and with the snapshot's. */
+	assert_int_equal(gw_journal_encode_seal(&encoder, &buf, 60), 0);
+	assert_int_equal(gw_journal_encode_seal(&encoder, &buf, 60), 0);
+	for (uint64_t first = 61; first < 71; first += 5) {
+		for (uint64_t seq = first; seq < first + 5; seq++)
+			assert_int_equal(gw_journal_encode_record(&encoder, &buf, bytes,
+								  tally_record(seq, bytes)),
+					 0);
+		assert_int_equal(gw_journal_encode_seal(&encoder, &buf, first - 1), 0);
+	}
+	assert_int_equal(gw_journal_encode_seal(&encoder, &buf, 70), 0); /* the close */
+	assert_int_equal(buf.size, file.size);
+	assert_memory_equal(buf.bytes, file.bytes, buf.size);
+	gw_buf_deinit(&buf);
+	gw_journal_bytes_deinit(&file);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -590,6 +665,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_failed_sync_is_the_end, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_failed_write_is_the_end, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_slow_disk_is_told, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(version_1_is_read, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(version_1_is_written, set_up, tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
