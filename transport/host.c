@@ -213,13 +213,10 @@ static void answer_refusal(struct gw_host *host, const struct gw_session_key *to
 static void reply_to_client(struct gw_host *host, const struct gw_effect *effect)
 {
 	struct request *request = gw_table_remove(&host->requests, &effect->reply.request);
-	uint32_t *count;
 
 	if (!request)
 		return; /* answered already */
-	count = gw_sessions_requests(host->sessions, request->from);
-	if (count && *count > 0) /* 0: the session is a new one on the same connection */
-		--*count;
+	gw_sessions_end_request(host->sessions, request->from);
 	if (effect->reply.size > GW_LINK_BODY_BYTES_MAX - 16)
 		answer_refusal(host, &request->from, request->number, GW_REFUSAL_OVERLOAD,
 			       "the answer is larger than a message may be; ask for less");
@@ -422,13 +419,13 @@ static void session_down(void *context, struct gw_node_id node, const char *reas
 }
 
 /* Why this request is not to reach the core now; NULL: it may. */
-static const char *overload(const struct gw_host *host, uint32_t request_count,
+static const char *overload(const struct gw_host *host, const struct gw_session_key *from,
 			    const Godwit__Body *body)
 {
 	const struct gw_journal *journal = host->options.journal;
 
 	if (host->requests.count >= GW_HOST_REQUESTS_MAX ||
-	    request_count >= GW_HOST_REQUESTS_PER_CLIENT_MAX)
+	    !gw_sessions_has_room(host->sessions, *from))
 		return "too many requests wait for an answer; try again later";
 	/* What ends work, looks at it or only plans it goes on. */
 	if (body->kind_case == GODWIT__BODY__KIND_SUBMIT_REQUEST &&
@@ -441,12 +438,9 @@ static void submit(struct gw_host *host, const struct gw_session_key *from,
 		   const struct gw_peer *peer, const Godwit__Body *body)
 {
 	struct gw_event event = {.kind = GW_EVENT_SUBMIT};
-	uint32_t *count = gw_sessions_requests(host->sessions, *from);
+	const char *why = overload(host, from, body);
 	struct request *request;
-	const char *why;
 
-	CHECK(count); /* it has just spoken */
-	why = overload(host, *count, body);
 	if (why) {
 		host->counts.refused_overload++;
 		answer_refusal(host, from, body->request, GW_REFUSAL_OVERLOAD, why);
@@ -465,7 +459,7 @@ static void submit(struct gw_host *host, const struct gw_session_key *from,
 		fail(host, -ENOMEM);
 		return;
 	}
-	++*count;
+	gw_sessions_begin_request(host->sessions, *from);
 	event.submit.request = request->handle;
 	event.submit.user = peer;
 	event.submit.body = body;

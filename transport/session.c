@@ -141,6 +141,7 @@ static void free_session(struct session *session)
 	gw_reactor_timer_cancel(session->sessions->options.reactor, &session->greeting);
 	gw_link_free(session->link);
 	session->sessions->client_queued_bytes -= session->queued_bytes;
+	session->sessions->busy_count -= session->request_count > 0;
 	free(session);
 }
 
@@ -238,7 +239,7 @@ static const struct gw_identity *identify(struct gw_sessions *sessions,
 	if (gw_identity_good(identity, now_of(sessions).wall_us))
 		return identity;
 	sessions->counts->refused_identity++;
-	if (identity && gw_tcp_is_of(message->fd, message->peer_address))
+	if (identity && gw_tcp_is_of(message->fd, gw_zmessage_peer_address(message)))
 		gw_tcp_shut(message->fd);
 	return NULL;
 }
@@ -648,11 +649,34 @@ void gw_sessions_end(struct gw_sessions *sessions, struct gw_session_key key, co
 	session->ended = true;
 }
 
-uint32_t *gw_sessions_requests(struct gw_sessions *sessions, struct gw_session_key key)
+bool gw_sessions_has_room(const struct gw_sessions *sessions, struct gw_session_key key)
+{
+	const struct session *session = gw_table_find(&sessions->table, &key);
+	uint32_t share;
+
+	if (!session)
+		return false;
+	share = GW_HOST_REQUESTS_MAX / (sessions->busy_count + (session->request_count == 0) + 1);
+	return session->request_count < share &&
+	       session->request_count < GW_HOST_REQUESTS_PER_CLIENT_MAX;
+}
+
+void gw_sessions_begin_request(struct gw_sessions *sessions, struct gw_session_key key)
 {
 	struct session *session = gw_table_find(&sessions->table, &key);
 
-	return session ? &session->request_count : NULL;
+	CHECK(session); /* it has just spoken */
+	if (session->request_count++ == 0)
+		sessions->busy_count++;
+}
+
+void gw_sessions_end_request(struct gw_sessions *sessions, struct gw_session_key key)
+{
+	struct session *session = gw_table_find(&sessions->table, &key);
+
+	/* None, or none of this request: the session that asked is gone. */
+	if (session && session->request_count > 0 && --session->request_count == 0)
+		sessions->busy_count--;
 }
 
 void gw_sessions_set_list(struct gw_sessions *sessions, const struct gw_scheduler_list *list)

@@ -38,9 +38,12 @@ int gw_sessions_new(const struct gw_host_options *options, const struct gw_sessi
 		    struct gw_fault *fault);
 struct gw_sessions *gw_sessions_free(struct gw_sessions *sessions);
 
-/* Server: requests of this client not answered yet, the host's to count; NULL: there is no such
- * session. */
-uint32_t *gw_sessions_requests(struct gw_sessions *sessions, struct gw_session_key key);
+/* Server: whether this client may have one more request under way: each that has some may have its
+ * share of GW_HOST_REQUESTS_MAX, with one share left for who comes next. */
+bool gw_sessions_has_room(const struct gw_sessions *sessions, struct gw_session_key key);
+/* Counts a request of this client, and its end. */
+void gw_sessions_begin_request(struct gw_sessions *sessions, struct gw_session_key key);
+void gw_sessions_end_request(struct gw_sessions *sessions, struct gw_session_key key);
 /* Server: told to all peers that speak protocol 2, to those to come when they open a session. */
 void gw_sessions_set_list(struct gw_sessions *sessions, const struct gw_scheduler_list *list);
 /* Client: takes a newer list into use. False: it is not newer. */

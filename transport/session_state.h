@@ -30,7 +30,7 @@ struct session {
 	uint64_t used_us;
 	uint64_t told_version;  /* of the schedulers' list, in this session */
 	size_t queued_bytes;    /* as counted in client_queued_bytes */
-	uint32_t request_count; /* not answered; the host's */
+	uint32_t request_count; /* under way */
 	struct gw_tcp tcp;      /* its connection, as of the last HELLO */
 };
 
@@ -43,6 +43,7 @@ struct gw_sessions {
 	struct gw_dial *dial; /* client */
 	struct gw_table table;
 	uint32_t client_count;
+	uint32_t busy_count; /* clients with requests under way */
 	size_t client_queued_bytes;
 	struct gw_scheduler_list list; /* server: told to peers */
 	struct gw_timer idle_timer;    /* runs while there are clients */

@@ -1,7 +1,7 @@
 /*
  * A ZeroMQ socket on the reactor. ZMQ_FD is edge-triggered and also signals what only concerns
- * libzmq, so it only wakes the loop; the question whether there is something to read is put to
- * ZMQ_EVENTS before each sleep, by the prepare hook. A turn takes a bounded number of messages, so
+ * libzmq, so it only wakes the loop; before each sleep the prepare hook receives until there is
+ * nothing, which is also what arms the edge again. A turn takes a bounded number of messages, so
  * one busy socket leaves room for the rest.
  *
  * ROUTER_HANDOVER stays off: routing ids are the peer's word, and with it any peer could take over
@@ -23,8 +23,11 @@
 #include "transport/curve.h"
 #include "transport/reactor.h"
 
-#define BATCH_MAX 64u
+#define BATCH_MAX 256u /* all of them find room in one group commit */
 #define HIGH_WATER 1000
+/* Of a connection, read ahead of the loop: with messages of the largest size that is memory, so few
+ * are; past it the sender's TCP waits. */
+#define RECEIVE_HIGH_WATER 32
 #define LINGER_MS 250
 #define HANDSHAKE_MS 10000
 #define RECONNECT_MS_MIN 100
@@ -73,7 +76,7 @@ static int set_common(const struct gw_zsock_options *options, void *socket)
 		{ZMQ_LINGER, LINGER_MS},
 		{ZMQ_HANDSHAKE_IVL, HANDSHAKE_MS},
 		{ZMQ_SNDHWM, high_water},
-		{ZMQ_RCVHWM, high_water},
+		{ZMQ_RCVHWM, high_water < RECEIVE_HIGH_WATER ? high_water : RECEIVE_HIGH_WATER},
 		{ZMQ_IPV6, 1},
 		{ZMQ_TCP_KEEPALIVE, 1},
 		{ZMQ_TCP_KEEPALIVE_IDLE, KEEPALIVE_IDLE_S},
@@ -177,14 +180,6 @@ static int watch_socket(struct gw_zsock *zsock, void *socket, struct gw_watch *w
 	return gw_reactor_watch(zsock->options.reactor, watch, EPOLLIN);
 }
 
-static bool readable(void *socket)
-{
-	int events = 0;
-	size_t size = sizeof(events);
-
-	return zmq_getsockopt(socket, ZMQ_EVENTS, &events, &size) == 0 && events & ZMQ_POLLIN;
-}
-
 /* Reads the rest of a message that has more frames than it may. */
 static void discard_frames(void *socket, zmq_msg_t *frame)
 {
@@ -192,8 +187,8 @@ static void discard_frames(void *socket, zmq_msg_t *frame)
 		;
 }
 
-/* A message is [route] payload; all of its frames are there or none. */
-static void receive_one(struct gw_zsock *zsock)
+/* A message is [route] payload; all of its frames are there or none. False: there is no message. */
+static bool receive_one(struct gw_zsock *zsock)
 {
 	bool server = !zsock->options.server_key;
 	struct gw_zmessage message = {.fd = -1};
@@ -203,7 +198,7 @@ static void receive_one(struct gw_zsock *zsock)
 	(void)zmq_msg_init(&frame); /* cannot fail */
 	if (zmq_msg_recv(&frame, zsock->socket, ZMQ_DONTWAIT) < 0) {
 		(void)zmq_msg_close(&frame);
-		return;
+		return false;
 	}
 	if (server) {
 		const uint8_t *route = zmq_msg_data(&frame);
@@ -220,13 +215,14 @@ static void receive_one(struct gw_zsock *zsock)
 	}
 	if (!refused) {
 		message.user_id = server ? zmq_msg_gets(&frame, "User-Id") : NULL;
-		message.peer_address = server ? zmq_msg_gets(&frame, "Peer-Address") : NULL;
 		message.fd = zmq_msg_get(&frame, ZMQ_SRCFD);
+		message.frame = &frame;
 		message.bytes = zmq_msg_data(&frame);
 		message.size = zmq_msg_size(&frame);
 		zsock->options.received(zsock->options.context, &message);
 	}
 	(void)zmq_msg_close(&frame);
+	return true;
 }
 
 static void tell_connection(struct gw_zsock *zsock, uint16_t event, uint32_t value)
@@ -247,8 +243,9 @@ static void tell_connection(struct gw_zsock *zsock, uint16_t event, uint32_t val
 				  event == ZMQ_EVENT_DISCONNECTED ? (int)value : -1);
 }
 
-/* The first frame is 16 bits of event and 32 of value; the second is the address. */
-static void receive_event(struct gw_zsock *zsock)
+/* The first frame is 16 bits of event and 32 of value; the second is the address. False: there is
+ * no event. */
+static bool receive_event(struct gw_zsock *zsock)
 {
 	zmq_msg_t frame;
 	uint16_t event = 0;
@@ -268,16 +265,15 @@ static void receive_event(struct gw_zsock *zsock)
 	(void)zmq_msg_close(&frame);
 	if (got && event != 0)
 		tell_connection(zsock, event, value);
+	return got;
 }
 
 static uint32_t take_events(struct gw_zsock *zsock)
 {
 	uint32_t handled = 0;
 
-	while (zsock->monitor && handled < BATCH_MAX && readable(zsock->monitor)) {
-		receive_event(zsock);
+	while (zsock->monitor && handled < BATCH_MAX && receive_event(zsock))
 		handled++;
-	}
 	return handled;
 }
 
@@ -285,10 +281,8 @@ static uint32_t take_messages(struct gw_zsock *zsock)
 {
 	uint32_t handled = 0;
 
-	while (handled < BATCH_MAX && readable(zsock->socket)) {
-		receive_one(zsock);
+	while (handled < BATCH_MAX && receive_one(zsock))
 		handled++;
-	}
 	return handled;
 }
 
@@ -301,12 +295,12 @@ static bool prepare(void *context)
 {
 	struct gw_zsock *zsock = context;
 	bool server = !zsock->options.server_key;
-	uint32_t handled = server ? 0 : take_events(zsock);
+	uint32_t events = server ? 0 : take_events(zsock);
+	uint32_t messages = take_messages(zsock);
 
-	handled += take_messages(zsock);
-	if (server && !readable(zsock->socket))
-		handled += take_events(zsock);
-	return handled > 0 || readable(zsock->socket);
+	if (server && messages < BATCH_MAX)
+		events = take_events(zsock);
+	return events + messages > 0;
 }
 
 static int start(struct gw_zsock *zsock)
@@ -387,6 +381,11 @@ int gw_zsock_send(struct gw_zsock *zsock, const struct gw_route *route, const ui
 	    zmq_send(zsock->socket, route->bytes, GW_ROUTE_BYTES, ZMQ_SNDMORE | ZMQ_DONTWAIT) < 0)
 		return -errno;
 	return zmq_send(zsock->socket, bytes, size, ZMQ_DONTWAIT) < 0 ? -errno : 0;
+}
+
+const char *gw_zmessage_peer_address(const struct gw_zmessage *message)
+{
+	return zmq_msg_gets(message->frame, "Peer-Address");
 }
 
 uint16_t gw_zsock_port(const struct gw_zsock *zsock)

@@ -25,11 +25,11 @@ struct gw_route {
 };
 
 struct gw_zmessage {
-	struct gw_route route;    /* server: the connection it came by */
-	const char *user_id;      /* server: as the ZAP handler said; NULL: missing */
-	int fd;                   /* of the TCP connection when it came; -1: unknown */
-	const char *peer_address; /* server: numeric, of that connection; NULL: unknown */
-	const uint8_t *bytes;     /* valid during the call */
+	struct gw_route route; /* server: the connection it came by */
+	const char *user_id;   /* server: as the ZAP handler said; NULL: missing */
+	int fd;                /* of the TCP connection when it came; -1: unknown */
+	const void *frame;     /* libzmq's */
+	const uint8_t *bytes;  /* valid during the call */
 	size_t size;
 };
 
@@ -52,7 +52,7 @@ struct gw_zsock_options {
 	const uint8_t *server_key; /* client: the server's X25519 public key; NULL: a server */
 	const char *domain;        /* server: ZAP domain */
 	const char *endpoint;      /* tcp://ADDRESS:PORT, numeric */
-	int high_water;            /* messages, each way, per connection; 0: 1000 */
+	int high_water;            /* messages to send, per connection; 0: 1000 */
 	int64_t bytes_max;         /* of a message received; 0: GW_MESSAGE_BYTES_MAX */
 	gw_zmessage_f *received;
 	gw_connection_f *connection; /* may be NULL; a server hears of DOWN only */
@@ -73,6 +73,8 @@ struct gw_zsock *gw_zsock_close(struct gw_zsock *zsock);
  * that connection is gone. `route` is NULL on a client. The bytes are copied. */
 int gw_zsock_send(struct gw_zsock *zsock, const struct gw_route *route, const uint8_t *bytes,
 		  size_t size);
+/* Server: the numeric address of the connection that it came by; NULL: unknown. */
+const char *gw_zmessage_peer_address(const struct gw_zmessage *message);
 /* The port bound, when the endpoint's was 0 or '*'. */
 uint16_t gw_zsock_port(const struct gw_zsock *zsock);
 

@@ -18,15 +18,22 @@
 #include "transport/file.h"
 #include "transport/zsock.h"
 
-static void reply_version(struct gw_effects *effects, uint64_t request, uint64_t after_seq)
+static void reply_version(struct test_core *core, struct gw_effects *effects, uint64_t request,
+			  uint64_t after_seq)
 {
 	Godwit__VersionReply reply = GODWIT__VERSION_REPLY__INIT;
 	Godwit__Body body = GODWIT__BODY__INIT;
 
+	char *region = calloc(1, core->answer_bytes + 1);
+
+	assert_non_null(region);
+	memset(region, 'x', core->answer_bytes);
 	reply.protocol_max = 17;
+	reply.region = region;
 	body.kind_case = GODWIT__BODY__KIND_VERSION_REPLY;
 	body.version_reply = &reply;
 	assert_true(gw_effects_reply(effects, request, after_seq, &body));
+	free(region);
 }
 
 static void submit(struct test_core *core, const struct gw_event *event, struct gw_effects *effects)
@@ -36,18 +43,18 @@ static void submit(struct test_core *core, const struct gw_event *event, struct 
 
 	core->peer = event->submit.user->node;
 	if (body->kind_case == GODWIT__BODY__KIND_VERSION_REQUEST) {
-		reply_version(effects, event->submit.request, 0);
+		reply_version(core, effects, event->submit.request, 0);
 	} else if (body->kind_case == GODWIT__BODY__KIND_CANCEL_REQUEST ||
 		   body->kind_case == GODWIT__BODY__KIND_SUBMIT_REQUEST) {
 		effect = gw_effects_add(effects, GW_EFFECT_APPEND, 0);
 		assert_non_null(effect);
 		effect->append.seq = ++core->seq;
-		reply_version(effects, event->submit.request, core->seq);
+		reply_version(core, effects, event->submit.request, core->seq);
 	} else if (body->kind_case == GODWIT__BODY__KIND_REVOKE_REQUEST) {
 		effect = gw_effects_add(effects, GW_EFFECT_REVOKE, 0);
 		assert_non_null(effect);
 		assert_true(gw_id_parse_hex(body->revoke_request->node, &effect->revoke.node.id));
-		reply_version(effects, event->submit.request, 0);
+		reply_version(core, effects, event->submit.request, 0);
 	}
 }
 

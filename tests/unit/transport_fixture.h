@@ -38,6 +38,7 @@ struct test_core {
 	bool out_of_order;
 	uint64_t seq;
 	uint64_t wake_us;
+	uint32_t answer_bytes; /* of a VersionReply, about; 0: as short as it can be */
 	/* On CONTINUE: sent to `peer`. */
 	uint32_t telemetry_to_send;
 	int64_t telemetry_sent;
