@@ -38,11 +38,11 @@
 #define WRITE_DEADLINE_US (3 * GW_US_PER_S)
 #define NAME_CHARACTERS "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_."
 
-static bool name_good(const char *name, size_t bytes)
+bool name_good(const char *name)
 {
-	size_t size = name ? strlen(name) : 0;
+	size_t size = strlen(name);
 
-	return size > 0 && size < bytes && strspn(name, NAME_CHARACTERS) == size;
+	return size > 0 && size < GW_REPLICA_NAME_BYTES && strspn(name, NAME_CHARACTERS) == size;
 }
 
 static bool options_good(const struct gw_replica_options *options)
@@ -51,8 +51,8 @@ static bool options_good(const struct gw_replica_options *options)
 
 	return prefix > 1 && prefix < GW_REPLICA_PREFIX_BYTES && options->prefix[0] == '/' &&
 	       options->prefix[prefix - 1] != '/' &&
-	       strspn(options->prefix, "/" NAME_CHARACTERS) == prefix &&
-	       name_good(options->name, GW_REPLICA_NAME_BYTES) && options->address &&
+	       strspn(options->prefix, "/" NAME_CHARACTERS) == prefix && options->name &&
+	       name_good(options->name) && options->address &&
 	       strlen(options->address) < GW_REPLICA_ADDRESS_BYTES &&
 	       options->lease_ttl_s <= LEASE_TTL_S_MAX;
 }

@@ -146,6 +146,8 @@ struct gw_store_op *add_op(struct gw_store_request *request, enum gw_store_op_ki
 void compare_leader(const struct gw_replica *replica, struct gw_store_request *request);
 
 /* replica.c */
+/* Of a member or a node. */
+bool name_good(const char *name);
 void fail(struct gw_replica *replica, int error, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 /* Leader or candidate no more; `reason` NULL: not to be told. */

@@ -329,7 +329,8 @@ static void judge(struct gw_replica *replica, uint64_t now_us, const struct gw_s
 static void note_leader(struct gw_replica *replica, uint64_t now_us,
 			const struct gw_store_kv *leader)
 {
-	bool own = leader && replica->lease_state == LEASE_HELD && leader->lease == replica->lease;
+	bool own = leader && replica->lease_state == LEASE_HELD &&
+		   leader->lease == replica->lease && leader->create_revision > 0;
 
 	if (own && replica->role == GW_REPLICA_FOLLOWER) {
 		replica->role = GW_REPLICA_CANDIDATE;
@@ -442,14 +443,25 @@ void make_roster(struct gw_replica *replica, struct gw_store_request *request)
 	}
 }
 
+/* What a key has after PREFIX/WORD/; NULL: it is no name, so no key of ours. */
+static const char *name_in(const struct gw_replica *replica, const char *key, const char *word)
+{
+	char before[GW_STORE_KEY_BYTES];
+	size_t size;
+
+	gw_layout_key(replica->prefix, word, before);
+	size = strlen(before);
+	return strncmp(key, before, size) == 0 && name_good(key + size) ? key + size : NULL;
+}
+
 /* The member that a key stands for; false: none that may be told. */
 static bool read_member(const struct gw_replica *replica, const struct gw_store_kv *kv,
 			const char *leader, struct gw_replica_member *ret_member)
 {
-	const char *name = kv->key + strlen(replica->prefix) + strlen("/members/");
+	const char *name = name_in(replica, kv->key, "members/");
 
 	memset(ret_member, 0, sizeof(*ret_member));
-	if (strlen(name) >= GW_REPLICA_NAME_BYTES || kv->value.size >= GW_REPLICA_ADDRESS_BYTES)
+	if (!name || kv->value.size >= GW_REPLICA_ADDRESS_BYTES)
 		return false;
 	(void)snprintf(ret_member->name, sizeof(ret_member->name), "%s", name);
 	memcpy(ret_member->address, kv->value.bytes, kv->value.size);
@@ -514,12 +526,14 @@ static void answer_look(struct gw_replica *replica, uint64_t now_us,
 static void answer_certs(struct gw_replica *replica, uint64_t now_us,
 			 const struct gw_store_found *found)
 {
-	size_t before = strlen(replica->prefix) + strlen("/certs/");
+	for (size_t i = 0; i < found->count; i++) {
+		const struct gw_store_kv *kv = &found->kvs[i];
+		const char *node = name_in(replica, kv->key, "certs/");
 
-	for (size_t i = 0; i < found->count; i++)
-		replica->options.calls.cert(replica->options.calls.context,
-					    found->kvs[i].key + before, found->kvs[i].value.bytes,
-					    found->kvs[i].value.size);
+		if (node)
+			replica->options.calls.cert(replica->options.calls.context, node,
+						    kv->value.bytes, kv->value.size);
+	}
 	if (found->more && found->count > 0) {
 		/* '!' sorts before every character of a name. */
 		(void)snprintf(replica->certs_from, sizeof(replica->certs_from), "%.*s!",

@@ -505,7 +505,7 @@ int gw_replica_put_cert(struct gw_replica *replica, const char *node, const uint
 {
 	struct cert *cert;
 
-	if (strlen(node) >= GW_REPLICA_NAME_BYTES || node[0] == '\0' || strchr(node, '/'))
+	if (!name_good(node))
 		return -EINVAL;
 	if (size > GW_REPLICA_CERT_BYTES_MAX)
 		return -EMSGSIZE;
