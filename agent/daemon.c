@@ -65,7 +65,7 @@ struct agent {
 	struct gw_timer sample_timer;
 	struct gw_prepare prepare;
 	struct gw_journal_file *journal;
-	uint64_t told_seq;    /* of the last record when the keeper heard of the renewal */
+	uint64_t told_us;     /* renewal that the keeper heard of */
 	uint64_t upgrade_seq; /* once it lasts, the file at upgrade_path goes; 0: there is none */
 	bool info_due;        /* the host's description is new, or may be another than before */
 	bool connected;       /* as last logged */
@@ -125,21 +125,22 @@ static int open_journal(struct agent *agent, struct gw_fault *fault)
 
 	if (r != 0)
 		return r;
-	if (found.cut_bytes > 0)
-		gw_log("journal_cut", "bytes=%" PRIu64 " last_seq=%" PRIu64, found.cut_bytes,
-		       found.last_seq);
+	gw_log("journal",
+	       "last_seq=%" PRIu64 " replayed=%" PRIu64 " cut_bytes=%" PRIu64 " term=%" PRIu64,
+	       found.last_seq, found.records, found.cut_bytes, gw_agent_memory(agent->core).term);
 	return gw_upgrade(agent->upgrade_path, agent->core, gw_journal_file_journal(agent->journal),
 			  &agent->upgrade_seq, fault);
 }
 
-/* The keeper must not end what the scheduler has renewed, while there is no agent. */
+/* The keeper must not end what the scheduler has renewed. */
 static void tell_renewal(struct agent *agent)
 {
-	struct gw_agent_memory memory = gw_agent_memory(agent->core);
+	uint64_t renewed_us = gw_agent_keeper_renewal_us(agent->core, agent->told_us);
 
-	agent->told_seq = gw_node_seq(agent->core);
-	if (gw_id_equal(memory.boot_id, gw_reactor_now(agent->reactor).boot_id))
-		gw_tasks_renew(agent->tasks, memory.renewed_us);
+	if (renewed_us == 0)
+		return;
+	agent->told_us = renewed_us;
+	gw_tasks_renew(agent->tasks, renewed_us);
 }
 
 /* NULL: this node can take work. */
@@ -181,7 +182,7 @@ static bool prepare(void *context)
 	struct agent *agent = context;
 	struct gw_agent_counts counts = gw_agent_counts(agent->core);
 
-	if (agent->tasks && gw_node_seq(agent->core) != agent->told_seq)
+	if (agent->tasks)
 		tell_renewal(agent);
 	note_trouble(agent);
 	if (gw_journal_file_due(agent->journal))

@@ -51,7 +51,8 @@ struct gw_tasks {
 	struct gw_tasks_options options;
 	struct gw_keeper_client *client;
 	struct gw_watch watch;
-	struct gw_timer reconnect; /* connect again; while one starts: it took too long */
+	struct gw_timer reconnect; /* connect again; while one starts: it took too long; once
+				    * connected, until it has told what it holds: it is silent */
 	struct gw_keeper_starter starter;
 	struct gw_watch starter_watch;
 	uint64_t retry_us;
@@ -306,6 +307,7 @@ static void take_listed(struct gw_tasks *tasks, const struct gw_keeper_event *to
 		return;
 	}
 	tasks->listed = true;
+	gw_reactor_timer_cancel(tasks->options.reactor, &tasks->reconnect);
 	tasks->retry_us = RETRY_US_MIN;
 	tasks->why[0] = '\0';
 	tasks->renew_due = true;
@@ -420,9 +422,12 @@ static int connect_keeper(struct gw_tasks *tasks)
 		return r;
 	tasks->watch.fd = gw_keeper_client_fd(tasks->client);
 	r = gw_reactor_watch(tasks->options.reactor, &tasks->watch, EPOLLIN | EPOLLOUT);
-	if (r == 0)
-		tasks->connected = true;
-	return r;
+	if (r != 0)
+		return r;
+	tasks->connected = true;
+	gw_reactor_timer_set(tasks->options.reactor, &tasks->reconnect,
+			     gw_reactor_now(tasks->options.reactor).mono_us + SILENT_US);
+	return 0;
 }
 
 /* The same sentence again and again is said once. */
@@ -442,8 +447,6 @@ static void end_start(struct gw_tasks *tasks)
 		log_why(tasks, tasks->starter.text);
 	if (connect_keeper(tasks) != 0)
 		try_again(tasks);
-	else
-		gw_reactor_timer_cancel(tasks->options.reactor, &tasks->reconnect);
 }
 
 static void starter_ready(void *context, uint32_t events)
@@ -464,6 +467,10 @@ static void reconnect(void *context)
 
 	if (tasks->starter.pid != 0) {
 		end_start(tasks);
+		return;
+	}
+	if (tasks->connected) {
+		log_why(tasks, "its keeper does not answer"); /* it may, when it goes on */
 		return;
 	}
 	if (connect_keeper(tasks) == 0)

@@ -57,6 +57,11 @@ struct gw_node *gw_agent_new(const struct gw_agent_config *config);
 
 struct gw_agent_memory gw_agent_memory(const struct gw_node *node);
 
+/* From when leases count, for the keeper, which ends what outlives its lease should this process be
+ * stopped or dead; it was told `told_us` before (0: nothing). Once it has been told of half a lease
+ * without news it is told exactly, so that it never comes before the agent. 0: it knows enough. */
+uint64_t gw_agent_keeper_renewal_us(const struct gw_node *node, uint64_t told_us);
+
 /* For logs, metrics and tests. */
 struct gw_agent_counts {
 	uint32_t attempts;        /* in the table */

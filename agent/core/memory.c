@@ -159,10 +159,16 @@ void gw_agent_take_term(struct gw_agent *agent, uint64_t term, struct gw_effects
 	agent->term_seq = agent->seq;
 }
 
+/* A renewal later than another by this is worth telling. */
+static uint64_t renewal_step_us(uint64_t lease_us)
+{
+	return lease_us / RENEWALS_PER_LEASE < RENEWAL_US ? lease_us / RENEWALS_PER_LEASE
+							  : RENEWAL_US;
+}
+
 static bool renewal_due(const struct gw_agent *agent)
 {
 	const struct gw_agent_memory *kept = &agent->memory;
-	uint64_t old_us = RENEWAL_US;
 
 	if (agent->lease_us == 0)
 		return false;
@@ -170,10 +176,24 @@ static bool renewal_due(const struct gw_agent *agent)
 		return true;
 	if (agent->renewed_us == 0)
 		return false;
-	if (agent->lease_us / RENEWALS_PER_LEASE < old_us)
-		old_us = agent->lease_us / RENEWALS_PER_LEASE;
 	return !gw_id_equal(kept->boot_id, agent->now.boot_id) ||
-	       agent->renewed_us - kept->renewed_us >= old_us;
+	       agent->renewed_us - kept->renewed_us >= renewal_step_us(agent->lease_us);
+}
+
+uint64_t gw_agent_keeper_renewal_us(const struct gw_node *node, uint64_t told_us)
+{
+	const struct gw_agent *agent = (const struct gw_agent *)node;
+	uint64_t renewed_us = agent->renewed_us;
+	uint64_t now_us = agent->now.mono_us;
+
+	if (renewed_us == 0 && gw_id_equal(agent->memory.boot_id, agent->now.boot_id))
+		renewed_us = agent->memory.renewed_us; /* the agent's before this one */
+	if (renewed_us <= told_us || agent->lease_us == 0)
+		return 0;
+	if (renewed_us - told_us < renewal_step_us(agent->lease_us) &&
+	    now_us - told_us < agent->lease_us / 2)
+		return 0;
+	return renewed_us;
 }
 
 bool gw_agent_say_renewal(struct gw_agent *agent, struct gw_effects *effects)

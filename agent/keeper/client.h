@@ -62,8 +62,8 @@ int gw_keeper_acknowledge(struct gw_keeper_client *client, uint64_t request,
  * told unasked beside it. */
 int gw_keeper_list(struct gw_keeper_client *client, uint64_t request);
 
-/* Says that the caller is an agent, and from when leases count (CLOCK_BOOTTIME; 0: nothing was
- * renewed yet). While no agent is connected the keeper ends what outlives its lease. */
+/* Says from when leases count (CLOCK_BOOTTIME; 0: nothing was renewed yet). The keeper ends what
+ * outlives its lease. */
 int gw_keeper_renew(struct gw_keeper_client *client, uint64_t request, uint64_t renewed_us);
 
 enum gw_keeper_event_kind {

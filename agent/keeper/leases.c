@@ -34,6 +34,7 @@ static void check(struct gw_timer *timer)
 		else
 			gw_attempt_terminate(attempt, 0);
 	}
+	gw_loop_cancel(attempts->loop, &leases->timer);
 	/* No place for a timer: the loop keeps more than there are users of it. */
 	if (next_us != GW_NEVER_US)
 		(void)gw_loop_set(attempts->loop, &leases->timer, next_us);
@@ -53,12 +54,10 @@ void gw_leases_renew(struct gw_leases *leases, uint64_t renewed_us)
 {
 	if (renewed_us > leases->renewed_us)
 		leases->renewed_us = renewed_us;
+	check(&leases->timer);
 }
 
-void gw_leases_watch(struct gw_leases *leases, bool watch)
+void gw_leases_began(struct gw_leases *leases)
 {
-	if (watch)
-		check(&leases->timer);
-	else
-		gw_loop_cancel(leases->attempts->loop, &leases->timer);
+	check(&leases->timer);
 }

@@ -342,13 +342,15 @@ static void handle_spawn(struct gw_server_client *client, const struct gw_reques
 	int result = gw_attempts_spawn(client->server->attempts, &request->attempt,
 				       request->message->spawn, &attempt, error);
 
-	if (!result)
-		say_attempt(client, request->request, attempt, false);
-	else
+	if (result) {
 		say_state(client, request,
 			  result == -ESTALE ? GODWIT__ATTEMPT_STATE__ATTEMPT_TOMBSTONE
 					    : GODWIT__ATTEMPT_STATE__ATTEMPT_FAILED_TO_START,
 			  error);
+		return;
+	}
+	say_attempt(client, request->request, attempt, false);
+	gw_leases_began(&client->server->leases);
 }
 
 static void handle_kill(struct gw_server_client *client, const struct gw_request *request)
@@ -394,21 +396,9 @@ static void handle_acknowledge(struct gw_server_client *client, const struct gw_
 	}
 }
 
-static bool has_agent(const struct gw_server *server)
-{
-	for (unsigned i = 0; i < GW_KEEPER_CLIENTS_MAX; i++)
-		if (server->clients[i].agent)
-			return true;
-	return false;
-}
-
 static void handle_renew(struct gw_server_client *client, const struct gw_request *request)
 {
-	struct gw_leases *leases = &client->server->leases;
-
-	client->agent = true;
-	gw_leases_watch(leases, false);
-	gw_leases_renew(leases, request->message->renew->renewed_us);
+	gw_leases_renew(&client->server->leases, request->message->renew->renewed_us);
 	say_listed(client, request->request);
 }
 
@@ -498,7 +488,6 @@ static void flush(struct gw_server_client *client)
 static void close_client(struct gw_server_client *client)
 {
 	struct gw_server *server = client->server;
-	bool was_agent = client->agent;
 
 	for (unsigned i = 0; i < GW_KEEPER_WAITERS_MAX; i++)
 		if (server->waiters[i].client == client)
@@ -506,8 +495,6 @@ static void close_client(struct gw_server_client *client)
 	free(client->pending);
 	gw_loop_close(server->loop, &client->source);
 	*client = (struct gw_server_client){.source = {.fd = -1}, .server = server};
-	if (was_agent && !has_agent(server))
-		gw_leases_watch(&server->leases, true);
 }
 
 /* False: nothing more to read now. */

@@ -20,7 +20,6 @@ struct gw_server_client {
 	uint32_t version; /* agreed; 0: no hello yet */
 	bool busy;        /* a request of it is being carried out: its answer goes first */
 	bool broken;      /* to be closed at its next turn */
-	bool agent;       /* it has said KeeperRenew */
 	bool listing;     /* every attempt is being told, then LISTED */
 	uint64_t list_request;
 	uint64_t list_change; /* the list has come up to this change */
