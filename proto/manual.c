@@ -316,6 +316,8 @@ static void keys(struct page *page, const struct gw_schema *fields)
 			depth--;
 			continue;
 		}
+		if (field->gone)
+			continue;
 		(void)snprintf(path + level->prefix, sizeof(path) - level->prefix, "%s",
 			       field->key);
 		macro(page, "It Cm", path);

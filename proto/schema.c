@@ -111,6 +111,8 @@ static int unknown_key(struct reader *reader, const struct frame *frame, const c
 	for (const struct gw_schema *field = frame->fields; field->key; field++) {
 		uint32_t distance = gw_text_distance(key, field->key);
 
+		if (field->gone)
+			continue;
 		if (distance < nearest_distance) {
 			nearest = field;
 			nearest_distance = distance;
@@ -137,6 +139,9 @@ static int read_key(struct reader *reader, struct frame *frame, const char *key,
 	CHECK(i < FIELDS_MAX);
 	if (!frame->fields[i].key)
 		return unknown_key(reader, frame, key, mark);
+	if (frame->fields[i].gone)
+		return gw_parse_error_set(reader->error, mark, "\"%s\" is no key any more: %s", key,
+					  frame->fields[i].gone);
 	if (frame->seen & 1ull << i)
 		return gw_parse_error_set(reader->error, mark, "\"%s\" stands here twice", key);
 	frame->seen |= 1ull << i;

@@ -56,7 +56,8 @@ struct gw_schema {
 	size_t offset;        /* of the value in the struct */
 	size_t mark_offset;   /* of a struct gw_mark beside it; 0: no mark kept. A struct that keeps
 				 marks therefore never has one as its first member */
-	const char *help;     /* one line */
+	const char *help;     /* one line; NULL in a key that is gone: */
+	const char *gone;     /* what to write instead, when the key is found; NULL: it is known */
 	bool required;        /* the key must be there; within a map: if the map is there */
 	const char *fallback; /* the default as it would be written; NULL: zero */
 	uint64_t min; /* numbers: inclusive range, in the stored unit; max 0: the type's own */

@@ -231,19 +231,41 @@ static const char *check_times(struct scheduler *s, const Godwit__JobSpec *spec)
 		return out_text(s, "the lease is between %llu s and %llu s",
 				LEASE_US_MIN / GW_US_PER_S,
 				(unsigned long long)s->config.lease_us_max / GW_US_PER_S);
-	if (spec->replace_after_us > 0 && spec->replace_after_us < s->config.unknown_after_us)
-		return out_text(s,
-				"replace_after is at least %llu ms: a node is not called silent "
-				"earlier",
-				(unsigned long long)s->config.unknown_after_us / GW_US_PER_MS);
-	if (spec->replace_after_us > s->config.lease_us_max)
-		return "replace_after is longer than the longest lease";
 	if (spec->grace_us > GRACE_US_MAX)
 		return "the grace between TERM and KILL is at most one hour";
 	if (spec->time_limit_us > 0 && spec->time_limit_us < GW_US_PER_MS)
 		return "the time limit is less than a millisecond";
 	if (spec->time_limit_us > 10 * 365 * 24 * 3600 * GW_US_PER_S)
 		return "the time limit is more than ten years";
+	return NULL;
+}
+
+static const char *check_disconnect(struct scheduler *s, const Godwit__JobSpec *spec)
+{
+	const Godwit__DisconnectPolicy *policy = spec->disconnect;
+
+	if (!policy)
+		return NULL;
+	if ((unsigned)policy->replace > GODWIT__REPLACE__REPLACE_NEVER ||
+	    (unsigned)policy->reconcile > GODWIT__RECONCILE__RECONCILE_KEEP_LONGEST)
+		return "the job's disconnect policy is none that this version knows";
+	if (policy->lost_after_us > 0 && policy->lost_after_us < s->config.unknown_after_us)
+		return out_text(s,
+				"lost_after is at least %llu ms: a node is not called silent "
+				"earlier",
+				(unsigned long long)s->config.unknown_after_us / GW_US_PER_MS);
+	if (policy->lost_after_us > 2 * s->config.lease_us_max)
+		return "lost_after is longer than twice the longest lease";
+	if (policy->replace == GODWIT__REPLACE__REPLACE_AT_ONCE && policy->lost_after_us == 0)
+		return "replace: at_once needs lost_after: from when on may the task run twice?";
+	if (policy->reconcile == GODWIT__RECONCILE__RECONCILE_KEEP_REPLACEMENT)
+		return NULL;
+	if (policy->replace == GODWIT__REPLACE__REPLACE_NEVER)
+		return "reconcile says which of two attempts stays, and with replace: never there "
+		       "is one";
+	if (spec->kind == GODWIT__JOB_KIND__JOB_SERVE)
+		return "a serve job starts again as a whole: its replacement stays, so reconcile "
+		       "has no other choice";
 	return NULL;
 }
 
@@ -267,6 +289,7 @@ static bool has_unknown(const Godwit__JobSpec *spec)
 {
 	return spec->base.n_unknown_fields > 0 ||
 	       (spec->resources && spec->resources->base.n_unknown_fields > 0) ||
+	       (spec->disconnect && spec->disconnect->base.n_unknown_fields > 0) ||
 	       (spec->model && spec->model->base.n_unknown_fields > 0);
 }
 
@@ -290,6 +313,8 @@ const char *admit_check(struct scheduler *s, const Godwit__JobSpec *spec)
 		error = check_where(s, spec);
 	if (!error)
 		error = check_times(s, spec);
+	if (!error)
+		error = check_disconnect(s, spec);
 	return error ? error : check_model(s, spec);
 }
 

@@ -80,8 +80,104 @@ static bool join_devices(const Godwit__TaskPlaced__Placed *placed, char **ret_te
 static bool may_place(const struct task *task, const Godwit__TaskPlaced__Placed *placed)
 {
 	return task->state == TASK_WAITING &&
-	       (placed->attempt == task->attempt + 1 ||
+	       (placed->attempt == task->attempt_last + 1 ||
 		(placed->attempt == task->attempt && task->attempt > 0));
+}
+
+void former_free(struct task *task)
+{
+	if (!task->former)
+		return;
+	free(task->former->devices);
+	free(task->former);
+	task->former = NULL;
+}
+
+/* Does the job want to know this given-up attempt again, though another takes its place? */
+static bool to_remember(const struct task *task)
+{
+	const struct job *job = task->job;
+
+	if (!task->unheard || job->gang)
+		return false;
+	if (job->reconcile == GODWIT__RECONCILE__RECONCILE_KEEP_ORIGINAL)
+		return !task->former;
+	return job->reconcile == GODWIT__RECONCILE__RECONCILE_KEEP_LONGEST &&
+	       (!task->former || task->former->started_wall_us == 0);
+}
+
+/* Before another attempt takes its place. 0; -ENOMEM. */
+static int remember_former(struct task *task)
+{
+	struct former *former;
+
+	if (!to_remember(task))
+		return 0;
+	former = calloc(1, sizeof(*former));
+	if (!former)
+		return -ENOMEM;
+	former_free(task);
+	former->node = task->node;
+	former->attempt = task->attempt;
+	former->rtt_us = task->rtt_us;
+	former->port = task->port;
+	former->port_count = task->port_count;
+	former->devices = task->devices;
+	former->started_wall_us = task->started_wall_us;
+	task->devices = NULL;
+	task->former = former;
+	return 0;
+}
+
+/* The former attempt becomes the one that counts. It holds no place yet. */
+static void adopt_former(struct task *task)
+{
+	struct former *former = task->former;
+
+	if (task_held(task))
+		task_set_state(task, TASK_WAITING);
+	task->node = former->node;
+	task->attempt = former->attempt;
+	task->rtt_us = former->rtt_us;
+	task->port = former->port;
+	task->port_count = former->port_count;
+	task->started_wall_us = former->started_wall_us;
+	free(task->devices);
+	task->devices = former->devices;
+	former->devices = NULL;
+	former_free(task);
+	task->unheard = false;
+	task->sent = true;
+}
+
+static bool may_adopt(const struct task *task, uint32_t attempt)
+{
+	return task->former && task->former->attempt == attempt &&
+	       (task_held(task) || task->state == TASK_WAITING);
+}
+
+static int apply_kept(struct scheduler *s, const Godwit__AttemptKept *kept, int64_t wall_us)
+{
+	struct gw_attempt_id attempt;
+	struct task *task =
+		gw_wire_read_attempt(kept->attempt, &attempt) ? task_find(s, attempt) : NULL;
+
+	if (!task || !may_adopt(task, attempt.attempt))
+		return -EPROTO;
+	adopt_former(task);
+	task_set_state(task, TASK_PLACED);
+	if (task->started_wall_us != 0)
+		task_set_state(task, TASK_RUNNING);
+	job_settle(s, task->job, wall_us);
+	return 0;
+}
+
+static int apply_records_lost(struct scheduler *s, const Godwit__RecordsLost *lost)
+{
+	s->records_lost++;
+	memset(s->records_lost_text, 0, sizeof(s->records_lost_text));
+	strncpy(s->records_lost_text, lost->text, ERROR_BYTES_MAX);
+	return 0;
 }
 
 static int apply_placed(struct scheduler *s, const Godwit__TaskPlaced *record, int64_t wall_us)
@@ -103,9 +199,16 @@ static int apply_placed(struct scheduler *s, const Godwit__TaskPlaced *record, i
 		task = &job->tasks[placed->task_index];
 		if (!may_place(task, placed))
 			return -EPROTO;
+		if (placed->attempt != task->attempt) {
+			if (remember_former(task) != 0)
+				return -ENOMEM;
+			task->attempt_last = placed->attempt;
+			task->started_wall_us = 0;
+		}
 		free(task->devices);
 		if (!join_devices(placed, &task->devices))
 			return -ENOMEM;
+		task->unheard = false;
 		task->node = node;
 		task->attempt = placed->attempt;
 		task->port = (uint16_t)placed->port;
@@ -123,8 +226,10 @@ static int apply_placed(struct scheduler *s, const Godwit__TaskPlaced *record, i
 /* The rest of a gang that has no tries left. */
 static void cancel_waiting(struct job *job)
 {
-	while (job->waiting)
+	while (job->waiting) {
+		former_free(job->waiting);
 		task_set_state(job->waiting, TASK_CANCELLED);
+	}
 }
 
 static void gang_failed(struct task *task, bool counts)
@@ -191,8 +296,14 @@ static int apply_changed(struct scheduler *s, const Godwit__TaskChanged *changed
 		gw_wire_read_attempt(changed->attempt, &attempt) ? task_find(s, attempt) : NULL;
 	int result = 0;
 
-	if (!task || task->attempt != attempt.attempt)
+	if (!task)
 		return -EPROTO;
+	if (task->attempt != attempt.attempt) {
+		if (changed->change != GODWIT__TASK_CHANGE__TASK_ENDED ||
+		    !may_adopt(task, attempt.attempt))
+			return -EPROTO;
+		adopt_former(task); /* what it has brought back counts */
+	}
 	switch (changed->change) {
 	case GODWIT__TASK_CHANGE__TASK_STARTED:
 		if (task->state != TASK_PLACED)
@@ -204,6 +315,7 @@ static int apply_changed(struct scheduler *s, const Godwit__TaskChanged *changed
 		if (!task_held(task) && task->state != TASK_WAITING)
 			return -EPROTO;
 		result = note_end(task, changed);
+		task->unheard = false;
 		if (changed->exit_code == 0 && changed->signal == 0 &&
 		    (!task->error || changed->remark))
 			task_set_state(task, TASK_SUCCEEDED);
@@ -214,12 +326,16 @@ static int apply_changed(struct scheduler *s, const Godwit__TaskChanged *changed
 		if (!task_held(task))
 			return -EPROTO;
 		result = note_end(task, changed);
+		task->unheard = changed->unheard;
 		attempt_failed(task, true);
 		break;
 	case GODWIT__TASK_CHANGE__TASK_CHANGE_NONE:
 	case _GODWIT__TASK_CHANGE_IS_INT_SIZE:
 		return -EPROTO;
 	}
+	if (task->state == TASK_SUCCEEDED || task->state == TASK_FAILED ||
+	    task->state == TASK_CANCELLED)
+		former_free(task);
 	job_settle(s, task->job, wall_us);
 	return result;
 }
@@ -266,7 +382,12 @@ static int apply_record(struct scheduler *s, uint64_t seq, const Godwit__Record 
 		return node_admit(s, record->node_admitted) ? 0 : -ENOMEM;
 	case GODWIT__RECORD__KIND_NODE_REVOKED:
 		return apply_revoked(s, record->node_revoked);
+	case GODWIT__RECORD__KIND_ATTEMPT_KEPT:
+		return apply_kept(s, record->attempt_kept, wall_us);
+	case GODWIT__RECORD__KIND_RECORDS_LOST:
+		return apply_records_lost(s, record->records_lost);
 	case GODWIT__RECORD__KIND_TERM_STARTED:
+		epoch_close(s);
 		s->term = record->term_started->term;
 		s->epoch = record->term_started->epoch;
 		s->next_job = 1;
@@ -314,12 +435,44 @@ void apply_commit(struct scheduler *s, Godwit__Record *record)
 		out_failed(s, result);
 }
 
-void apply_task_changed(struct scheduler *s, struct task *task, Godwit__TaskChange change,
-			const Godwit__TaskStatus *status, const char *error)
+void apply_task_kept(struct scheduler *s, struct task *task)
+{
+	Godwit__Record record = GODWIT__RECORD__INIT;
+	Godwit__AttemptKept kept = GODWIT__ATTEMPT_KEPT__INIT;
+	struct gw_attempt_id attempt = task_attempt(task);
+	Godwit__AttemptRef ref;
+
+	attempt.attempt = task->former->attempt;
+	gw_wire_attempt(&attempt, &ref);
+	kept.attempt = &ref;
+	record.kind_case = GODWIT__RECORD__KIND_ATTEMPT_KEPT;
+	record.attempt_kept = &kept;
+	apply_commit(s, &record);
+}
+
+void apply_task_unheard(struct scheduler *s, struct task *task, const char *error)
 {
 	Godwit__Record record = GODWIT__RECORD__INIT;
 	Godwit__TaskChanged changed = GODWIT__TASK_CHANGED__INIT;
 	struct gw_attempt_id attempt = task_attempt(task);
+	Godwit__AttemptRef ref;
+
+	gw_wire_attempt(&attempt, &ref);
+	changed.attempt = &ref;
+	changed.change = GODWIT__TASK_CHANGE__TASK_LOST;
+	changed.error = unconst(error);
+	changed.unheard = true;
+	record.kind_case = GODWIT__RECORD__KIND_TASK_CHANGED;
+	record.task_changed = &changed;
+	apply_commit(s, &record);
+}
+
+void apply_task_changed(struct scheduler *s, struct gw_attempt_id attempt,
+			Godwit__TaskChange change, const Godwit__TaskStatus *status,
+			const char *error)
+{
+	Godwit__Record record = GODWIT__RECORD__INIT;
+	Godwit__TaskChanged changed = GODWIT__TASK_CHANGED__INIT;
 	Godwit__AttemptRef ref;
 	Godwit__Usage usage;
 

@@ -53,6 +53,15 @@ static uint64_t mix_usage(uint64_t hash, const struct usage *usage)
 	return mix_u64(hash, usage->output_bytes);
 }
 
+static uint64_t mix_former(uint64_t hash, const struct former *former)
+{
+	hash = mix_u64(hash, former->attempt | (uint64_t)former->node->index << 32);
+	hash = mix_u64(hash, former->port | (uint64_t)former->port_count << 32);
+	hash = mix_u64(hash, former->rtt_us);
+	hash = mix_u64(hash, (uint64_t)former->started_wall_us);
+	return mix_text(hash, former->devices);
+}
+
 static uint64_t mix_task(uint64_t hash, const struct task *task)
 {
 	hash = mix_u64(hash, task->state | (uint64_t)task->attempt << 32);
@@ -66,6 +75,9 @@ static uint64_t mix_task(uint64_t hash, const struct task *task)
 	hash = mix_usage(hash, &task->usage);
 	hash = mix_text(hash, task->devices);
 	hash = mix_text(hash, task->error);
+	hash = mix_u64(hash, task->unheard | (uint64_t)task->attempt_last << 32);
+	if (task->former)
+		hash = mix_former(hash, task->former);
 	return mix(hash, &task->node->id, sizeof(task->node->id));
 }
 
@@ -143,7 +155,11 @@ uint64_t check_digest(const struct gw_node *node)
 		hash = mix_text(hash, n->name);
 		hash = mix_text(hash, n->provider);
 		hash = mix_u64(hash, n->revoked);
+		hash = mix(hash, &n->boot_id, sizeof(n->boot_id));
 	}
+	for (uint32_t i = 0; i < s->epoch_count; i++)
+		hash = mix_u64(mix_u64(hash, s->epochs[i].epoch), s->epochs[i].next_job);
+	hash = mix_text(mix_u64(hash, s->records_lost), s->records_lost_text);
 	for (uint32_t i = 0; i < s->revoked.count; i++)
 		hash = mix(hash, s->revoked.entries[i], sizeof(struct revoked));
 	return mix_lists(hash, s);

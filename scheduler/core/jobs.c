@@ -71,8 +71,11 @@ static void read_spec(struct job *job, const Godwit__JobSpec *spec)
 	job->attempts_max = spec->attempts_max;
 	job->rtt_us_max = spec->rtt_us_max;
 	job->lease_us = spec->lease_us;
-	job->replace_after_us = spec->replace_after_us;
-	job->allow_double = spec->allow_double;
+	if (spec->disconnect) {
+		job->lost_after_us = spec->disconnect->lost_after_us;
+		job->replace = (uint8_t)spec->disconnect->replace;
+		job->reconcile = (uint8_t)spec->disconnect->reconcile;
+	}
 	job->time_limit_us = spec->time_limit_us;
 	job->grace_us = spec->grace_us;
 	if (need) {
@@ -163,6 +166,7 @@ void job_free(struct job *job)
 	for (uint32_t i = 0; i < job->task_count; i++) {
 		free(job->tasks[i].devices);
 		free(job->tasks[i].error);
+		former_free(&job->tasks[i]);
 	}
 	free(job->tasks);
 	free(job->spec_bytes);

@@ -4,7 +4,8 @@
  * certainly ended on the node's own clock: the lease counted from the last heartbeat answered (the
  * agent counts from when it sent that heartbeat, which is earlier), plus what two clocks may drift
  * apart meanwhile. What a former scheduler may have granted is covered by counting from this one's
- * start. A job's replace_after makes that later; earlier only where the job allows a double.
+ * start. A job's disconnect policy makes that later, or never; earlier only where it permits a
+ * double.
  */
 #include <errno.h>
 #include <stddef.h>
@@ -40,18 +41,38 @@ static uint64_t min_u64(uint64_t a, uint64_t b)
 	return a < b ? a : b;
 }
 
-uint64_t lease_give_up_us(const struct scheduler *s, const struct task *task)
+uint64_t lease_lost_us(const struct scheduler *s, const struct task *task)
 {
 	const struct node *node = task->node;
 	const struct job *job = task->job;
 	uint64_t from_us = max_u64(max_u64(task->sent_us, s->started_us), node->answered_us);
 	uint64_t ended_us = from_us + job->lease_us +
 			    job->lease_us / 1000000 * s->config.drift_ppm + DRIFT_FIXED_US;
-	uint64_t wanted_us = max_u64(from_us, node->heard_us) + job->replace_after_us;
+	uint64_t wanted_us = max_u64(from_us, node->heard_us) + job->lost_after_us;
 
-	if (job->replace_after_us == 0)
+	if (job->lost_after_us == 0)
 		return ended_us;
-	return job->allow_double ? wanted_us : max_u64(wanted_us, ended_us);
+	return job->replace == GODWIT__REPLACE__REPLACE_AT_ONCE ? wanted_us
+								: max_u64(wanted_us, ended_us);
+}
+
+uint64_t lease_give_up_us(const struct scheduler *s, const struct task *task)
+{
+	return task->job->replace == GODWIT__REPLACE__REPLACE_NEVER ? GW_NEVER_US
+								    : lease_lost_us(s, task);
+}
+
+static void give_up_one(struct scheduler *s, struct task *task)
+{
+	bool early = task->job->replace == GODWIT__REPLACE__REPLACE_AT_ONCE &&
+		     task->job->lost_after_us > 0;
+
+	apply_task_unheard(s, task,
+			   early ? "its node was cut off or down: silent for longer than the job's "
+				   "lost_after"
+				 : "its node was cut off or down: silent for longer than the "
+				   "lease");
+	task_after(s, task);
 }
 
 /* Has the node said by heartbeats more than the state channel brought, for too long? */
@@ -73,7 +94,7 @@ static uint64_t give_up(struct scheduler *s, struct node *node)
 		if (!task->sent)
 			task_lost(s, task, "its node fell silent before the start was sent");
 		else if (at_us <= s->now.mono_us)
-			task_lost(s, task, "its node was silent for longer than the lease");
+			give_up_one(s, task);
 		else if (at_us < next_us)
 			next_us = at_us;
 		task = after;

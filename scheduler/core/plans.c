@@ -76,7 +76,7 @@ static bool fill_placed(struct scheduler *s, const struct job *job, const struct
 {
 	godwit__task_placed__placed__init(placed);
 	placed->task_index = place->task_index;
-	placed->attempt = job->tasks[place->task_index].attempt + 1;
+	placed->attempt = job->tasks[place->task_index].attempt_last + 1;
 	placed->node = gw_wire_id(&node->id.id);
 	placed->port = place->port;
 	placed->port_count = job->need.port_count;

@@ -97,19 +97,29 @@ static char *span_text(struct scheduler *s, uint64_t us)
 	return out_text(s, "%llu h", (unsigned long long)(seconds / 3600));
 }
 
+static char *unheard_what(struct scheduler *s, const struct job *job, const char *left)
+{
+	if (job->replace == GODWIT__REPLACE__REPLACE_NEVER)
+		return out_text(s, "the job waits for it to come back");
+	if (job->replace == GODWIT__REPLACE__REPLACE_AT_ONCE)
+		return out_text(s, "it is replaced in %s, though it may go on there", left);
+	return out_text(s, "it goes on there until its lease ends, in %s at the latest", left);
+}
+
 /* Why nobody hears of the attempt, and how long that can last. */
 static void unheard_info(struct scheduler *s, const struct task *task, Godwit__TaskInfo *ret_info)
 {
 	const struct node *node = task->node;
 	uint64_t since_us = node->heard_us > s->started_us ? node->heard_us : s->started_us;
-	uint64_t until_us = lease_give_up_us(s, task);
+	uint64_t until_us = lease_lost_us(s, task);
+	uint64_t left_us = until_us > s->now.mono_us ? until_us - s->now.mono_us : 0;
 
-	ret_info->error = out_text(
-		s,
-		"its node is %s, silent for %s; it goes on there until its lease ends, in %s at "
-		"the latest",
-		node_state_name(node->state), span_text(s, s->now.mono_us - since_us),
-		span_text(s, until_us > s->now.mono_us ? until_us - s->now.mono_us : 0));
+	if (task->job->replace == GODWIT__REPLACE__REPLACE_NEVER && left_us == 0)
+		ret_info->state = unconst("unknown");
+	ret_info->error =
+		out_text(s, "its node is %s, silent for %s; %s", node_state_name(node->state),
+			 span_text(s, s->now.mono_us - since_us),
+			 unheard_what(s, task->job, span_text(s, left_us)));
 }
 
 static void task_info(struct scheduler *s, const struct task *task, Godwit__TaskInfo *ret_info)
@@ -260,6 +270,11 @@ static void node_info_of(struct scheduler *s, const struct node *node, bool with
 	ret_state->rtt_us = node->rtt_us;
 	if (node->heard_us > 0)
 		ret_state->silent_us = s->now.mono_us - node->heard_us;
+	if (node->back_us > 0) {
+		ret_state->away_us = node->unheard_us;
+		ret_state->back_us = s->now.mono_us - node->back_us;
+		ret_state->rebooted = node->was_rebooted;
+	}
 	if (!with_info)
 		return;
 	if (node->info_bytes) {
@@ -321,6 +336,8 @@ static void sites(struct scheduler *s, uint64_t request, const Godwit__SitesRequ
 		size = fill_pairs(s, &reply);
 	reply.region = s->region;
 	reply.total = s->nodes.count;
+	reply.records_lost = s->records_lost;
+	reply.records_lost_text = s->records_lost_text;
 	reply.nodes = gw_arena_alloc(&s->arena, (left + 1) * sizeof(*reply.nodes));
 	while (reply.nodes && reply.n_nodes < left) {
 		const struct node *node = s->nodes.entries[asked->offset + reply.n_nodes];

@@ -21,6 +21,8 @@ void reconcile_begin(struct scheduler *s, struct node *node)
 
 	strays_of_node(s, node);
 	node->reconciled = false;
+	node->rebooted = false;
+	node->loss_told = false;
 	node->inventory++;
 	node->inventory_part = 0;
 	node->peers_hash = 0;
@@ -38,7 +40,8 @@ static void reconcile_end(struct scheduler *s, struct node *node)
 		struct task *after = task->next;
 
 		if (task->sent && task->inventory != node->inventory)
-			task_lost(s, task, "its node no longer knows of it");
+			task_lost(s, task,
+				  node->rebooted ? REBOOTED : "its node no longer knows of it");
 		else if (!task->sent || task_kill_wanted(task))
 			task_due(s, task);
 		task = after;
@@ -51,7 +54,10 @@ void reconcile_part(struct scheduler *s, struct node *node, const Godwit__Invent
 {
 	if (!node->session || node->reconciled || inventory->part != node->inventory_part)
 		return; /* not one that was asked for */
-	node->inventory_part++;
+	if (node->inventory_part++ == 0) {
+		node_boot(s, node, inventory->boot_id);
+		loss_of_term(s, node, inventory->term_seen);
+	}
 	for (size_t i = 0; i < inventory->n_attempts; i++)
 		task_status(s, node, inventory->attempts[i]);
 	if (inventory->last)
@@ -158,7 +164,8 @@ static bool take_back(struct scheduler *s, struct node *node, struct task *task,
 	task->inventory = node->inventory;
 	task->sent_us = s->now.mono_us;
 	if (status->state == GODWIT__ATTEMPT_STATE__ATTEMPT_RUNNING)
-		apply_task_changed(s, task, GODWIT__TASK_CHANGE__TASK_STARTED, status, NULL);
+		apply_task_changed(s, task_attempt(task), GODWIT__TASK_CHANGE__TASK_STARTED, status,
+				   NULL);
 	task_after(s, task);
 	return true;
 }
@@ -184,6 +191,66 @@ static struct stray *stray_add(struct scheduler *s, struct node *node, const str
 	return stray;
 }
 
+/* Does what a former attempt's node says of it outweigh its replacement? An end counts if it is a
+ * success: else the replacement is what is left. */
+static bool former_wins(const struct task *task, const struct node *node,
+			struct gw_attempt_id attempt, const Godwit__TaskStatus *status)
+{
+	const struct former *former = task ? task->former : NULL;
+	const struct job *job = task ? task->job : NULL;
+
+	if (!former || former->attempt != attempt.attempt || former->node != node ||
+	    job->cancelled || (!task_held(task) && task->state != TASK_WAITING))
+		return false;
+	if (status->state == GODWIT__ATTEMPT_STATE__ATTEMPT_EXITED)
+		return status->exit_code == 0 && status->signal == 0;
+	if (status->state != GODWIT__ATTEMPT_STATE__ATTEMPT_RUNNING &&
+	    status->state != GODWIT__ATTEMPT_STATE__ATTEMPT_STARTING)
+		return false;
+	if (node->info_bytes &&
+	    !node_fits(node, &job->need, former->port, node_device_bits(node, former->devices)))
+		return false;
+	return job->reconcile == GODWIT__RECONCILE__RECONCILE_KEEP_ORIGINAL ||
+	       task->state != TASK_RUNNING ||
+	       (former->started_wall_us != 0 && former->started_wall_us <= task->started_wall_us);
+}
+
+/* The former attempt counts from here on, or its end does, and the replacement is ended. */
+static void keep_former(struct scheduler *s, struct node *node, struct task *task,
+			struct gw_attempt_id attempt, const Godwit__TaskStatus *status)
+{
+	struct stray_key key;
+	struct node *other = task->node;
+	bool runs = task_held(task) && task->sent;
+
+	memset(&key, 0, sizeof(key));
+	key.attempt = task_attempt(task);
+	key.node = other->id;
+	if (status->state == GODWIT__ATTEMPT_STATE__ATTEMPT_EXITED) {
+		apply_task_changed(s, attempt, GODWIT__TASK_CHANGE__TASK_ENDED, status,
+				   status->error);
+		task_forget(s, node, attempt);
+	} else {
+		apply_task_kept(s, task);
+		if (task->state == TASK_PLACED &&
+		    status->state == GODWIT__ATTEMPT_STATE__ATTEMPT_RUNNING)
+			apply_task_changed(s, attempt, GODWIT__TASK_CHANGE__TASK_STARTED, status,
+					   NULL);
+		task->inventory = node->inventory;
+		task->sent_us = s->now.mono_us;
+	}
+	task->over_time = false;
+	task_after(s, task);
+	if (runs) {
+		struct stray *stray = stray_add(s, other, &key);
+
+		if (stray)
+			stray_kill(s, stray);
+		else
+			kill_uncounted(s, other, key.attempt);
+	}
+}
+
 static bool ended(Godwit__AttemptState state)
 {
 	return state == GODWIT__ATTEMPT_STATE__ATTEMPT_EXITED ||
@@ -203,6 +270,13 @@ void stray_report(struct scheduler *s, struct node *node, struct gw_attempt_id a
 	key.attempt = attempt;
 	key.node = node->id;
 	stray = gw_table_find(&s->strays, &key);
+	loss_of_attempt(s, node, attempt);
+	if (former_wins(task, node, attempt, status)) {
+		if (stray)
+			stray_remove(s, stray);
+		keep_former(s, node, task, attempt, status);
+		return;
+	}
 	if (ended(status->state)) {
 		if (stray)
 			stray_remove(s, stray);

@@ -13,12 +13,19 @@
 
 static int take_head(struct scheduler *s, const Godwit__SnapshotHead *head)
 {
-	if (!head)
+	if (!head || head->n_epochs > EPOCHS_MAX)
 		return -EPROTO;
 	s->seq = head->seq;
 	s->term = head->term;
 	s->epoch = head->epoch;
 	s->next_job = head->next_job;
+	s->records_lost = head->records_lost;
+	strncpy(s->records_lost_text, head->records_lost_text, ERROR_BYTES_MAX);
+	for (size_t i = 0; i < head->n_epochs; i++) {
+		s->epochs[i].epoch = head->epochs[i]->epoch;
+		s->epochs[i].next_job = head->epochs[i]->next_job;
+	}
+	s->epoch_count = (uint32_t)head->n_epochs;
 	return 0;
 }
 
@@ -35,6 +42,7 @@ static int take_node(struct scheduler *s, const Godwit__SnapshotNode *from)
 		return -ENOMEM;
 	strcpy(node->name, from->name);
 	strcpy(node->provider, from->provider);
+	(void)gw_wire_read_id(from->boot_id, &node->boot_id); /* absent: none yet */
 	return 0;
 }
 
@@ -106,6 +114,27 @@ static int copy_text(const char *text, char **ret_text)
 	return *ret_text ? 0 : -ENOMEM;
 }
 
+static int take_former(const struct scheduler *s, struct task *task,
+		       const Godwit__SnapshotFormer *from)
+{
+	struct former *former;
+
+	if (from->node >= s->nodes.count || from->port > UINT16_MAX ||
+	    from->port_count > UINT16_MAX)
+		return -EPROTO;
+	former = calloc(1, sizeof(*former));
+	if (!former)
+		return -ENOMEM;
+	task->former = former;
+	former->node = s->nodes.entries[from->node];
+	former->attempt = from->attempt;
+	former->rtt_us = from->rtt_us;
+	former->port = (uint16_t)from->port;
+	former->port_count = (uint16_t)from->port_count;
+	former->started_wall_us = from->started_wall_us;
+	return copy_text(from->devices, &former->devices);
+}
+
 static int take_task(struct scheduler *s, struct job *job, const Godwit__SnapshotTask *from)
 {
 	struct task *task;
@@ -113,7 +142,8 @@ static int take_task(struct scheduler *s, struct job *job, const Godwit__Snapsho
 
 	if (from->index >= job->task_count || from->index < s->restore.task_next ||
 	    from->state >= TASK_STATES || from->node > s->nodes.count || from->port > UINT16_MAX ||
-	    from->port_count > UINT16_MAX || (held && (from->node == 0 || from->attempt == 0)))
+	    from->port_count > UINT16_MAX || (from->attempt > 0) != (from->node > 0) ||
+	    (held && from->attempt == 0))
 		return -EPROTO;
 	s->restore.task_next = from->index + 1;
 	task = &job->tasks[from->index];
@@ -128,8 +158,16 @@ static int take_task(struct scheduler *s, struct job *job, const Godwit__Snapsho
 	task->exit_code = from->exit_code;
 	task->signal = from->signal;
 	task->started_wall_us = from->started_wall_us;
+	task->unheard = from->unheard;
+	task->attempt_last = from->attempt_last > 0 ? from->attempt_last : from->attempt;
 	if (from->usage)
 		task_note_usage(task, from->usage);
+	if (from->former) {
+		int result = take_former(s, task, from->former);
+
+		if (result != 0)
+			return result;
+	}
 	if (copy_text(from->devices, &task->devices) != 0)
 		return -ENOMEM;
 	return copy_text(from->error, &task->error);

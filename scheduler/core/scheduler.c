@@ -95,6 +95,13 @@ static void refuse(struct scheduler *s, struct node *node, uint64_t request)
 			"an agent may not ask this of a scheduler");
 }
 
+static void on_refusal(struct scheduler *s, struct node *node, const Godwit__Body *body)
+{
+	if (body->refusal->code == REFUSAL_TERM)
+		loss_of_term(s, node, TERM_UNKNOWN);
+	logs_refused(s, node, body->request, body->refusal->text);
+}
+
 static void on_state(struct scheduler *s, struct node *node, const Godwit__Body *body)
 {
 	node->received++;
@@ -112,7 +119,7 @@ static void on_state(struct scheduler *s, struct node *node, const Godwit__Body 
 	else if (body->kind_case == GODWIT__BODY__KIND_LOG_DATA)
 		logs_data(s, node, body->request, body->log_data);
 	else if (body->kind_case == GODWIT__BODY__KIND_REFUSAL)
-		logs_refused(s, node, body->request, body->refusal->text);
+		on_refusal(s, node, body);
 	else
 		refuse(s, node, body->request);
 }

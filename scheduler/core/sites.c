@@ -114,6 +114,7 @@ struct node *node_admit(struct scheduler *s, const Godwit__NodeAdmitted *admitte
 	memset(node->provider, 0, sizeof(node->provider));
 	strncpy(node->name, admitted->name, GW_NAME_BYTES_MAX);
 	strncpy(node->provider, admitted->provider, GW_NAME_BYTES_MAX);
+	(void)gw_wire_read_id(admitted->boot_id, &node->boot_id); /* absent: as before */
 	node->revoked = gw_table_find(&s->revoked, &id) != NULL;
 	return node;
 }
@@ -220,6 +221,30 @@ static bool cert_changed(const struct node *node, const struct gw_peer *peer)
 	       strcmp(node->provider, peer->provider) != 0;
 }
 
+/* A boot that is not the one on record: the host was rebooted since. */
+void node_boot(struct scheduler *s, struct node *node, ProtobufCBinaryData field)
+{
+	Godwit__Record record = GODWIT__RECORD__INIT;
+	Godwit__NodeAdmitted admitted = GODWIT__NODE_ADMITTED__INIT;
+	struct gw_id boot_id;
+
+	if (!gw_wire_read_id(field, &boot_id) || gw_id_equal(boot_id, node->boot_id))
+		return;
+	node->rebooted = !gw_id_is_zero(node->boot_id);
+	if (node->rebooted) {
+		node->was_rebooted = true;
+		node->back_us = s->now.mono_us;
+	}
+	admitted.node = gw_wire_id(&node->id.id);
+	admitted.name = out_text(s, "%s", node->name);
+	admitted.site = out_text(s, "%s", node->site->name);
+	admitted.provider = out_text(s, "%s", node->provider);
+	admitted.boot_id = gw_wire_id(&boot_id);
+	record.kind_case = GODWIT__RECORD__KIND_NODE_ADMITTED;
+	record.node_admitted = &admitted;
+	apply_commit(s, &record);
+}
+
 /* The certificate's word, once: who this node is and where it stands. NULL: past a limit. */
 static struct node *know(struct scheduler *s, const struct gw_peer *peer)
 {
@@ -241,6 +266,18 @@ static struct node *know(struct scheduler *s, const struct gw_peer *peer)
 	record.node_admitted = &admitted;
 	apply_commit(s, &record);
 	return node_find(s, peer->node);
+}
+
+/* It was unheard, or this scheduler has just begun to listen. */
+static void note_back(struct scheduler *s, struct node *node)
+{
+	uint64_t unheard_us = node->heard_us > 0 ? s->now.mono_us - node->heard_us : 0;
+
+	if (node->session || unheard_us < s->config.unknown_after_us)
+		return;
+	node->unheard_us = unheard_us;
+	node->back_us = s->now.mono_us;
+	node->was_rebooted = false;
 }
 
 void node_peer_up(struct scheduler *s, const struct gw_peer *peer, bool resumed)
@@ -266,6 +303,7 @@ void node_peer_up(struct scheduler *s, const struct gw_peer *peer, bool resumed)
 		node->sent_mark = 0;
 		node->heartbeat_mono_us = 0; /* may be of another boot, whose clock tells nothing */
 	}
+	note_back(s, node);
 	node->session = true;
 	node->silent = false;
 	node->heard_us = s->now.mono_us;

@@ -18,6 +18,7 @@
 #define ITEMS_MAX (PIECE_BYTES / ITEM_BYTES_MIN)
 #define JOB_BYTES 512u  /* at most, beside its spec and lists */
 #define TASK_BYTES 192u /* at most, beside its texts */
+#define FORMER_BYTES 64u
 #define NUMBER_BYTES 5u /* of one in a packed list */
 #define NUMBERS_MAX (PIECE_BYTES / NUMBER_BYTES + 2)
 
@@ -33,12 +34,14 @@ struct writer {
 	size_t size; /* estimated, never too low by more than a fixed head */
 	Godwit__Snapshot message;
 	Godwit__SnapshotHead head;
+	Godwit__SnapshotEpoch epochs[EPOCHS_MAX], *epoch_list[EPOCHS_MAX];
 	Godwit__SnapshotNode nodes[ITEMS_MAX], *node_list[ITEMS_MAX];
 	Godwit__SnapshotSite sites[ITEMS_MAX], *site_list[ITEMS_MAX];
 	Godwit__SnapshotJob jobs_out[ITEMS_MAX], *job_list[ITEMS_MAX];
 	Godwit__SnapshotTask tasks[ITEMS_MAX], *task_list[ITEMS_MAX];
 	Godwit__SnapshotHeld held[ITEMS_MAX], *held_list[ITEMS_MAX];
 	Godwit__Usage usages[ITEMS_MAX];
+	Godwit__SnapshotFormer formers[ITEMS_MAX];
 	Godwit__Prediction predictions[ITEMS_MAX];
 	ProtobufCBinaryData revoked[ITEMS_MAX];
 	uint32_t task_count;
@@ -102,13 +105,14 @@ static int write_nodes(struct writer *w)
 		const struct node *node = s->nodes.entries[i];
 		Godwit__SnapshotNode *out;
 
-		result = make_room(w,
-				   sizeof(node->id) + strlen(node->name) + strlen(node->provider));
+		result = make_room(w, 2 * sizeof(node->id) + strlen(node->name) +
+					      strlen(node->provider));
 		out = &w->nodes[w->message.n_nodes];
 		godwit__snapshot_node__init(out);
 		out->node = gw_wire_id(&node->id.id);
 		out->name = unconst(node->name);
 		out->provider = unconst(node->provider);
+		out->boot_id = gw_wire_id(&node->boot_id);
 		w->node_list[w->message.n_nodes++] = out;
 	}
 	return result;
@@ -208,6 +212,27 @@ static size_t text_size(const char *text)
 	return text ? strlen(text) : 0;
 }
 
+static void fill_former(const struct former *former, Godwit__SnapshotFormer *out)
+{
+	godwit__snapshot_former__init(out);
+	out->attempt = former->attempt;
+	out->node = former->node->index;
+	out->port = former->port;
+	out->port_count = former->port_count;
+	out->rtt_us = former->rtt_us;
+	if (former->devices)
+		out->devices = former->devices;
+	out->started_wall_us = former->started_wall_us;
+}
+
+/* About, and not too little. */
+static size_t task_size(const struct task *task)
+{
+	size_t size = TASK_BYTES + text_size(task->devices) + text_size(task->error);
+
+	return task->former ? size + FORMER_BYTES + text_size(task->former->devices) : size;
+}
+
 static void fill_task(struct writer *w, const struct task *task, Godwit__SnapshotTask *out)
 {
 	Godwit__Usage *usage = &w->usages[w->task_count];
@@ -229,6 +254,13 @@ static void fill_task(struct writer *w, const struct task *task, Godwit__Snapsho
 	if (task->error)
 		out->error = task->error;
 	out->started_wall_us = task->started_wall_us;
+	out->unheard = task->unheard;
+	if (task->attempt_last != task->attempt)
+		out->attempt_last = task->attempt_last;
+	if (task->former) {
+		out->former = &w->formers[w->task_count];
+		fill_former(task->former, out->former);
+	}
 	task_usage(task, usage);
 	out->usage = usage;
 }
@@ -276,9 +308,7 @@ static int write_job(struct writer *w, const struct job *job)
 
 		if (untouched(task))
 			continue;
-		out = job_room(w, out,
-			       TASK_BYTES + text_size(task->devices) + text_size(task->error),
-			       &result);
+		out = job_room(w, out, task_size(task), &result);
 		fill_task(w, task, &w->tasks[w->task_count]);
 		w->task_list[w->task_count] = &w->tasks[w->task_count];
 		w->task_count++;
@@ -411,19 +441,34 @@ static int write_lists(struct writer *w)
 	return result;
 }
 
-static int write_all(struct writer *w)
+static void write_head(struct writer *w)
 {
 	const struct scheduler *s = w->s;
-	int result;
 
-	piece_begin(w);
 	godwit__snapshot_head__init(&w->head);
 	w->head.seq = s->seq;
 	w->head.term = s->term;
 	w->head.epoch = s->epoch;
 	w->head.next_job = s->next_job;
+	w->head.records_lost = s->records_lost;
+	w->head.records_lost_text = unconst(s->records_lost_text);
+	w->head.epochs = w->epoch_list;
+	for (uint32_t i = 0; i < s->epoch_count; i++) {
+		godwit__snapshot_epoch__init(&w->epochs[i]);
+		w->epochs[i].epoch = s->epochs[i].epoch;
+		w->epochs[i].next_job = s->epochs[i].next_job;
+		w->epoch_list[w->head.n_epochs++] = &w->epochs[i];
+	}
 	w->message.head = &w->head;
-	w->size = sizeof(w->head);
+	w->size = sizeof(w->head) + sizeof(w->epochs);
+}
+
+static int write_all(struct writer *w)
+{
+	int result;
+
+	piece_begin(w);
+	write_head(w);
 	result = write_who(w);
 	if (result == 0)
 		result = write_jobs(w);

@@ -31,12 +31,16 @@
 #define ERROR_BYTES_MAX 500u /* of a task's error text kept */
 #define NOTE_BYTES_MAX 200u  /* of one limit that a node cannot hold */
 #define NOTES_MAX 16u
+#define REBOOTED "its host was rebooted"
+#define EPOCHS_MAX 64u         /* closed ones that are remembered */
+#define RECORDS_LOST_MAX 1000u /* times that it is put on record */
 #define SNAPSHOT_VERSION 1u
 
 /* Codes of Refusal, as transport gives them too. */
 #define REFUSAL_IDENTITY 2u
 #define REFUSAL_OVERLOAD 3u
 #define REFUSAL_MALFORMED 4u
+#define REFUSAL_TERM 5u /* an agent's: it has heard a leader of a later term */
 
 enum task_state {
 	TASK_WAITING,   /* no attempt holds a place */
@@ -95,6 +99,7 @@ struct node {
 	/* durable */
 	char name[GW_NAME_BYTES_MAX + 1];
 	char provider[GW_NAME_BYTES_MAX + 1];
+	struct gw_id boot_id; /* of its host, by its last inventory; zero: none yet */
 	struct site *site;
 	bool revoked;
 	/* derived */
@@ -125,7 +130,12 @@ struct node {
 	bool session;
 	bool reconciled; /* this session's inventory is complete */
 	bool silent;
-	uint32_t inventory; /* number of the exchange, so that tasks can be marked */
+	bool rebooted;       /* its host was, before this session's inventory */
+	bool loss_told;      /* a loss of records was found in this session */
+	uint64_t unheard_us; /* how long it was, before this session; 0: not for long */
+	uint64_t back_us;    /* since when it is back */
+	bool was_rebooted;   /* its host was, then */
+	uint32_t inventory;  /* number of the exchange, so that tasks can be marked */
 	uint32_t inventory_part;
 	uint32_t stray_count;
 	uint64_t heard_us;
@@ -152,6 +162,17 @@ struct usage {
 	uint64_t output_bytes;
 };
 
+/* An attempt that was given up for its node's silence, and may come back. Durable. */
+struct former {
+	struct node *node;
+	uint32_t attempt;
+	uint32_t rtt_us;
+	uint16_t port;
+	uint16_t port_count;
+	char *devices;
+	int64_t started_wall_us; /* 0: it was never heard to run */
+};
+
 struct task {
 	struct job *job;
 	struct task *next; /* of its job's waiting list, or of its node's list, by state */
@@ -159,10 +180,12 @@ struct task {
 	/* durable */
 	struct node *node; /* of the latest attempt; NULL: never placed */
 	uint32_t index;
-	uint32_t attempt;
+	uint32_t attempt;      /* that counts */
+	uint32_t attempt_last; /* highest number given */
 	uint32_t failures;
 	uint32_t losses;
 	uint8_t state; /* enum task_state */
+	bool unheard;  /* its last attempt was lost by silence alone */
 	uint16_t port;
 	uint16_t port_count;
 	uint32_t rtt_us;
@@ -171,7 +194,8 @@ struct task {
 	char *devices; /* uuids, comma after each; NULL: none */
 	char *error;
 	struct usage usage;
-	int64_t started_wall_us;
+	int64_t started_wall_us; /* 0: the attempt was not heard to run */
+	struct former *former;   /* NULL: none, or the job keeps its replacement */
 	/* soft */
 	uint64_t sent_us;   /* when its start was decided: the lease counts from here at least */
 	uint32_t inventory; /* number of the exchange that named it */
@@ -211,8 +235,9 @@ struct job {
 	uint32_t attempts_max;
 	uint32_t rtt_us_max;
 	uint64_t lease_us;
-	uint64_t replace_after_us;
-	bool allow_double;
+	uint64_t lost_after_us; /* 0: the lease */
+	uint8_t replace;        /* Godwit__Replace */
+	uint8_t reconcile;      /* Godwit__Reconcile */
 	uint64_t time_limit_us;
 	uint64_t grace_us;
 	struct gw_serve_model model;
@@ -340,6 +365,15 @@ struct scheduler {
 	uint64_t term;
 	uint32_t epoch;
 	uint64_t next_job; /* counter of ids within the epoch */
+
+	struct {
+		uint64_t next_job;
+		uint32_t epoch;
+	} epochs[EPOCHS_MAX]; /* closed ones, oldest first */
+
+	uint32_t epoch_count;
+	uint32_t records_lost; /* times that a node knew what records should have told */
+	char records_lost_text[ERROR_BYTES_MAX + 1];
 	struct gw_table jobs;
 	struct gw_table nodes;
 	struct gw_table sites;
@@ -442,8 +476,15 @@ void out_failed(struct scheduler *s, int error);
 /* apply.c: the only writer of durable state. A record is appended and applied at once. */
 void apply_commit(struct scheduler *s, Godwit__Record *record);
 int apply_bytes(struct gw_node *node, uint64_t seq, const uint8_t *bytes, size_t size);
-void apply_task_changed(struct scheduler *s, struct task *task, Godwit__TaskChange change,
-			const Godwit__TaskStatus *status, const char *error);
+/* `attempt` is the one that counts, or its task's former one that has ended. */
+void apply_task_changed(struct scheduler *s, struct gw_attempt_id attempt,
+			Godwit__TaskChange change, const Godwit__TaskStatus *status,
+			const char *error);
+/* Given up for its node's silence. */
+void apply_task_unheard(struct scheduler *s, struct task *task, const char *error);
+/* The former attempt counts again. */
+void apply_task_kept(struct scheduler *s, struct task *task);
+void former_free(struct task *task);
 
 /* jobs.c */
 /* Bounds that the state itself stands on; admission asks for more. */
@@ -522,6 +563,8 @@ struct site *site_admit(struct scheduler *s, const char *name);
 void site_add(struct site *site, struct node *node);
 /* apply and restore only. 0; -ENOMEM; -EPROTO: it is revoked already. */
 int node_revoke(struct scheduler *s, struct gw_node_id id);
+/* What its inventory says of its host. */
+void node_boot(struct scheduler *s, struct node *node, ProtobufCBinaryData boot_id);
 bool node_ready(const struct node *node);
 const char *node_state_name(enum node_state state);
 void node_update(struct scheduler *s, struct node *node);
@@ -547,10 +590,20 @@ void paths_report(struct scheduler *s, struct node *node, const Godwit__PathRepo
 void paths_sites_changed(struct scheduler *s);
 void paths_send_tables(struct scheduler *s);
 
+/* losses.c: signs that records were lost. */
+void loss_of_attempt(struct scheduler *s, struct node *node, struct gw_attempt_id attempt);
+void loss_of_term(struct scheduler *s, struct node *node, uint64_t term_seen);
+#define TERM_UNKNOWN UINT64_MAX /* one later than ours */
+/* apply only. */
+void epoch_close(struct scheduler *s);
+
 /* leases.c */
 void lease_heartbeat(struct scheduler *s, struct node *node, const Godwit__Heartbeat *heartbeat);
 void lease_check(struct scheduler *s, struct node *node);
-/* When the attempt may be given up if its node stays silent. */
+/* When the attempt is called lost if its node stays silent: not before its lease has certainly
+ * ended, unless its job permits a double. */
+uint64_t lease_lost_us(const struct scheduler *s, const struct task *task);
+/* The same, if its job replaces it then; else GW_NEVER_US. */
 uint64_t lease_give_up_us(const struct scheduler *s, const struct task *task);
 void timer_set(struct scheduler *s, struct timer *timer, uint64_t at_us);
 void timer_clear(struct scheduler *s, struct timer *timer);

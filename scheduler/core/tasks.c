@@ -301,7 +301,7 @@ void task_after(struct scheduler *s, struct task *task)
 
 void task_lost(struct scheduler *s, struct task *task, const char *why)
 {
-	apply_task_changed(s, task, GODWIT__TASK_CHANGE__TASK_LOST, NULL, why);
+	apply_task_changed(s, task_attempt(task), GODWIT__TASK_CHANGE__TASK_LOST, NULL, why);
 	task_after(s, task);
 }
 
@@ -347,15 +347,18 @@ static void status_ended(struct scheduler *s, struct task *task, const Godwit__T
 
 	if (status->state == GODWIT__ATTEMPT_STATE__ATTEMPT_LOST ||
 	    status->state == GODWIT__ATTEMPT_STATE__ATTEMPT_TOMBSTONE) {
-		apply_task_changed(s, task, GODWIT__TASK_CHANGE__TASK_LOST, status,
-				   error && error[0] ? error : "its keeper is gone");
+		if (task->node->rebooted)
+			error = REBOOTED;
+		else if (!error || !error[0])
+			error = "its keeper is gone";
+		apply_task_changed(s, attempt, GODWIT__TASK_CHANGE__TASK_LOST, status, error);
 	} else {
 		if (task->over_time)
 			error = "killed: the job's time limit was reached";
 		else if (status->state == GODWIT__ATTEMPT_STATE__ATTEMPT_FAILED_TO_START &&
 			 (!error || !error[0]))
 			error = "it could not be started";
-		apply_task_changed(s, task, GODWIT__TASK_CHANGE__TASK_ENDED, status, error);
+		apply_task_changed(s, attempt, GODWIT__TASK_CHANGE__TASK_ENDED, status, error);
 	}
 	task_forget(s, task->node, attempt);
 	task_after(s, task);
@@ -390,7 +393,7 @@ void task_status(struct scheduler *s, struct node *node, const Godwit__TaskStatu
 	case GODWIT__ATTEMPT_STATE__ATTEMPT_RUNNING:
 		if (task->state != TASK_PLACED)
 			break;
-		apply_task_changed(s, task, GODWIT__TASK_CHANGE__TASK_STARTED, status, NULL);
+		apply_task_changed(s, attempt, GODWIT__TASK_CHANGE__TASK_STARTED, status, NULL);
 		task_after(s, task);
 		break;
 	case GODWIT__ATTEMPT_STATE__ATTEMPT_EXITED:

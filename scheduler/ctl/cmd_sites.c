@@ -7,6 +7,8 @@
 #include "proto/base/check.h"
 #include "scheduler/ctl/ctl.h"
 
+#define RETURN_US_MAX (24 * 3600 * GW_US_PER_S) /* older ones are no news */
+#define RETURNS_MAX 10u
 #define MATRIX_SITES_MAX 12u /* more do not fit a line; then pairs are listed */
 
 static int compare_nodes(const void *a, const void *b)
@@ -64,6 +66,32 @@ static void show_nodes(const Godwit__SitesReply *reply)
 	for (size_t i = 0; i < reply->n_nodes; i++)
 		node_row(&table, reply->nodes[i]);
 	ctl_table_print(&table);
+}
+
+/* Nodes that came back lately, and whether that host was up all the time. */
+static void show_returns(const Godwit__SitesReply *reply)
+{
+	uint32_t lines = 0;
+
+	for (size_t i = 0; i < reply->n_nodes; i++) {
+		const Godwit__NodeState *node = reply->nodes[i];
+
+		if (node->back_us == 0 || node->back_us > RETURN_US_MAX)
+			continue;
+		if (lines++ == RETURNS_MAX) {
+			(void)printf("Others came back too; --json holds them all.\n");
+			return;
+		}
+		if (node->rebooted)
+			(void)printf("%sThe host of %s was rebooted, and is back for %s.\n",
+				     lines == 1 ? "\n" : "", node->name,
+				     ctl_duration(node->back_us).text);
+		else
+			(void)printf("%s%s was cut off for %s, and is back for %s.\n",
+				     lines == 1 ? "\n" : "", node->name,
+				     ctl_duration(node->away_us).text,
+				     ctl_duration(node->back_us).text);
+	}
 }
 
 /* Distinct names of sites in the pairs, at most MATRIX_SITES_MAX + 1. */
@@ -166,12 +194,18 @@ static int sites(struct ctl *ctl)
 	reply = body->sites_reply;
 	if (ctl->options->json)
 		return ctl_print_message(&reply->base);
+	if (reply->records_lost > 0)
+		(void)fprintf(stderr,
+			      "godwit: the scheduler has lost records: %s (%" PRIu32
+			      " such signs). Its disk or its journal is not to be trusted.\n",
+			      reply->records_lost_text, reply->records_lost);
 	if (reply->n_nodes == 0) {
 		(void)printf("Region %s has no nodes yet.\n", reply->region);
 		return 0;
 	}
 	qsort(reply->nodes, reply->n_nodes, sizeof(*reply->nodes), compare_nodes);
 	show_nodes(reply);
+	show_returns(reply);
 	count = sites_of(reply, names);
 	if (count == 0)
 		return 0;

@@ -190,6 +190,37 @@ static int check_kind(const struct build *build)
 	return 0;
 }
 
+static int check_disconnect(const struct build *build)
+{
+	static const struct gw_schema duration = {.type = GW_SCHEMA_DURATION};
+	const struct gw_spec_disconnect *policy = &build->spec->disconnect;
+	uint64_t lease_us = build->spec->lease_us;
+	bool chooses = policy->reconcile != GODWIT__RECONCILE__RECONCILE_KEEP_REPLACEMENT;
+	char lost_after[32];
+	char lease[32];
+
+	if (policy->replace == GODWIT__REPLACE__REPLACE_AT_ONCE && policy->lost_after_us == 0)
+		return REFUSE(build, policy->replace_mark,
+			      "\"replace: at_once\" needs \"lost_after\" beside it: from when on "
+			      "may the task run twice?");
+	if (policy->replace == GODWIT__REPLACE__REPLACE_NEVER && chooses)
+		return REFUSE(build, policy->reconcile_mark,
+			      "\"reconcile\" says which of two stays, and with \"replace: never\" "
+			      "there is one");
+	if (build->spec->kind == GW_SPEC_SERVE && chooses)
+		return REFUSE(build, policy->reconcile_mark,
+			      "a serve job starts again as a whole: expected \"keep_replacement\"");
+	if (policy->lost_after_us == 0 || policy->lost_after_us >= lease_us ||
+	    policy->replace == GODWIT__REPLACE__REPLACE_AT_ONCE)
+		return 0;
+	gw_schema_format(&duration, lease_us, lease, sizeof(lease));
+	gw_schema_format(&duration, policy->lost_after_us, lost_after, sizeof(lost_after));
+	return REFUSE(build, policy->lost_after_mark,
+		      "\"lost_after\" is %s, shorter than \"lease\", which is %s: the task could "
+		      "run twice, which \"replace: at_once\" permits",
+		      lost_after, lease);
+}
+
 /* A task must have ended at its lease's end: until then its node may be the only one to know. */
 static int check_times(const struct build *build)
 {
@@ -205,21 +236,7 @@ static int check_times(const struct build *build)
 			      "\"lease\" is %s, expected more than \"grace\", which is %s", lease,
 			      other);
 	}
-	if (spec->replace_after_us > 0 && spec->lease_us == 0)
-		return REFUSE(build, spec->replace_after_mark,
-			      "\"replace_after\" needs \"lease\" beside it");
-	if (spec->allow_double && spec->replace_after_us == 0)
-		return REFUSE(build, spec->allow_double_mark,
-			      "\"allow_double\" needs \"replace_after\" beside it");
-	if (spec->replace_after_us > 0 && spec->replace_after_us < spec->lease_us &&
-	    !spec->allow_double) {
-		gw_schema_format(&duration, spec->replace_after_us, other, sizeof(other));
-		return REFUSE(build, spec->replace_after_mark,
-			      "\"replace_after\" is %s, shorter than \"lease\", which is %s: the "
-			      "task could run twice, which \"allow_double: true\" permits",
-			      other, lease);
-	}
-	return 0;
+	return check_disconnect(build);
 }
 
 static uint64_t task_count(const struct gw_spec *spec)
@@ -316,8 +333,9 @@ static bool fill_parts(const struct build *build, Godwit__JobSpec *message)
 	const struct gw_spec *spec = build->spec;
 	Godwit__Resources *resources = gw_arena_alloc(build->arena, sizeof(*resources));
 	Godwit__ServeModel *model = gw_arena_alloc(build->arena, sizeof(*model));
+	Godwit__DisconnectPolicy *disconnect = gw_arena_alloc(build->arena, sizeof(*disconnect));
 
-	if (!resources || !model)
+	if (!resources || !model || !disconnect)
 		return false;
 	godwit__resources__init(resources);
 	resources->cpu_milli = (uint32_t)spec->resources.cpu_milli;
@@ -327,6 +345,12 @@ static bool fill_parts(const struct build *build, Godwit__JobSpec *message)
 	resources->port_count = (uint32_t)spec->resources.port_count;
 	resources->process_count = (uint32_t)spec->resources.process_count;
 	message->resources = resources;
+	godwit__disconnect_policy__init(disconnect);
+	disconnect->lost_after_us = spec->disconnect.lost_after_us;
+	disconnect->replace = (Godwit__Replace)spec->disconnect.replace;
+	disconnect->reconcile = (Godwit__Reconcile)spec->disconnect.reconcile;
+	if (gw_wire_size(&disconnect->base) > 0) /* else the scheduler's defaults say the same */
+		message->disconnect = disconnect;
 	if (spec->kind != GW_SPEC_SERVE)
 		return true;
 	godwit__serve_model__init(model);
@@ -363,8 +387,6 @@ int gw_spec_build(const struct gw_spec *spec, struct gw_arena *arena,
 	message->priority = (uint32_t)spec->priority;
 	message->attempts_max = (uint32_t)spec->attempts;
 	message->lease_us = spec->lease_us;
-	message->replace_after_us = spec->replace_after_us;
-	message->allow_double = spec->allow_double;
 	message->time_limit_us = spec->time_limit_us;
 	message->grace_us = spec->grace_us;
 	message->rtt_us_max = (uint32_t)spec->rtt_us_max;

@@ -44,6 +44,15 @@ struct gw_spec_model {
 	uint64_t loss_budget_ppm;
 };
 
+struct gw_spec_disconnect {
+	uint64_t lost_after_us;
+	struct gw_mark lost_after_mark;
+	uint64_t replace; /* as Godwit__Replace */
+	struct gw_mark replace_mark;
+	uint64_t reconcile; /* as Godwit__Reconcile */
+	struct gw_mark reconcile_mark;
+};
+
 struct gw_spec {
 	const char *name;
 	struct gw_mark name_mark;
@@ -75,10 +84,7 @@ struct gw_spec {
 	uint64_t attempts;
 	uint64_t lease_us;
 	struct gw_mark lease_mark;
-	uint64_t replace_after_us;
-	struct gw_mark replace_after_mark;
-	bool allow_double;
-	struct gw_mark allow_double_mark;
+	struct gw_spec_disconnect disconnect;
 	uint64_t time_limit_us;
 	uint64_t grace_us;
 	struct gw_spec_model model;
@@ -94,6 +100,8 @@ enum gw_spec_kind {
 
 extern const char *const gw_spec_kinds[];
 extern const char *const gw_spec_spreads[];
+extern const char *const gw_spec_replaces[];
+extern const char *const gw_spec_reconciles[];
 extern const struct gw_schema gw_spec_text_item; /* a non-empty text with its mark */
 extern const struct gw_schema gw_spec_fields[];
 extern const struct gw_format gw_spec_format; /* godwit-job(5) */

@@ -15,6 +15,10 @@
 const char *const gw_spec_kinds[] = {"task", "serve", "train", NULL};
 const char *const gw_spec_spreads[] = {"none", "pack", "site", "node", NULL};
 
+const char *const gw_spec_replaces[] = {"after_lease", "at_once", "never", NULL};
+const char *const gw_spec_reconciles[] = {"keep_replacement", "keep_original", "keep_longest",
+					  NULL};
+
 const struct gw_schema gw_spec_text_item = {
 	.type = GW_SCHEMA_TEXT,
 	.offset = offsetof(struct gw_spec_text, text),
@@ -88,6 +92,36 @@ static const struct gw_schema model_fields[] = {
 	 .offset = offsetof(struct gw_spec_model, loss_budget_ppm),
 	 .fallback = "5 %",
 	 .help = "throughput that distance may cost"},
+	{.key = NULL},
+};
+
+static const struct gw_schema disconnect_fields[] = {
+	{.key = "lost_after",
+	 .type = GW_SCHEMA_DURATION,
+	 .offset = offsetof(struct gw_spec_disconnect, lost_after_us),
+	 .mark_offset = offsetof(struct gw_spec_disconnect, lost_after_mark),
+	 .min = GW_US_PER_S,
+	 .max = DAYS(60),
+	 .help = "silence of its node after which a task is called lost; not before its lease has "
+		 "certainly ended, unless replace is at_once; the lease if absent"},
+	{.key = "replace",
+	 .type = GW_SCHEMA_CHOICE,
+	 .offset = offsetof(struct gw_spec_disconnect, replace),
+	 .mark_offset = offsetof(struct gw_spec_disconnect, replace_mark),
+	 .choices = gw_spec_replaces,
+	 .fallback = "after_lease",
+	 .help = "when a lost task is started elsewhere. after_lease: when it has certainly ended; "
+		 "at_once: though it may run on, so that it may run twice; never: its node is "
+		 "waited for, and the task is \"unknown\" meanwhile"},
+	{.key = "reconcile",
+	 .type = GW_SCHEMA_CHOICE,
+	 .offset = offsetof(struct gw_spec_disconnect, reconcile),
+	 .mark_offset = offsetof(struct gw_spec_disconnect, reconcile_mark),
+	 .choices = gw_spec_reconciles,
+	 .fallback = "keep_replacement",
+	 .help = "which one stays if a lost task, or its result, comes back and another took its "
+		 "place; the other is ended, and one result alone counts. keep_longest: the one "
+		 "known to have run for longer"},
 	{.key = NULL},
 };
 
@@ -183,21 +217,16 @@ const struct gw_schema gw_spec_fields[] = {
 	 .max = DAYS(30),
 	 .help = "how long a task may run while its node is unheard of; the region's own if "
 		 "absent"},
+	{.key = "disconnect",
+	 .type = GW_SCHEMA_MAP,
+	 AT(disconnect),
+	 .fields = disconnect_fields,
+	 .help = "what becomes of a task whose node is cut off"},
 	{.key = "replace_after",
-	 .type = GW_SCHEMA_DURATION,
-	 AT(replace_after_us),
-	 MARK(replace_after_mark),
-	 .min = GW_US_PER_S,
-	 .max = DAYS(60),
-	 .help = "silence after which a task is started elsewhere; not before the lease has "
-		 "certainly ended, unless allow_double is true"},
+	 .gone = "write disconnect: {lost_after: DURATION}, and replace: at_once beside it if the "
+		 "task may run twice"},
 	{.key = "allow_double",
-	 .type = GW_SCHEMA_BOOL,
-	 AT(allow_double),
-	 MARK(allow_double_mark),
-	 .help = "true: replace_after counts though the lease has not ended, so that a task may "
-		 "run "
-		 "twice at the same time"},
+	 .gone = "write disconnect: {lost_after: DURATION, replace: at_once}"},
 	{.key = "time_limit", AT(time_limit_us), GW_SPEC_TIME_LIMIT},
 	{.key = "grace", AT(grace_us), GW_SPEC_GRACE},
 	{.key = "model",

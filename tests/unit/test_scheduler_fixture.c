@@ -353,6 +353,9 @@ void world_inventory(struct world *w, uint32_t node, Godwit__TaskStatus **list, 
 	inventory.n_attempts = count;
 	inventory.attempts = list;
 	inventory.last = true;
+	inventory.term_seen = w->nodes[node].term_seen;
+	if (!gw_id_is_zero(w->nodes[node].boot_id))
+		inventory.boot_id = gw_wire_id(&w->nodes[node].boot_id);
 	body.kind_case = GODWIT__BODY__KIND_INVENTORY;
 	body.inventory = &inventory;
 	world_say(w, node, &body);
@@ -467,6 +470,8 @@ void spec_init(struct spec *spec, Godwit__JobKind kind, uint32_t count)
 	godwit__job_spec__init(&spec->spec);
 	godwit__resources__init(&spec->resources);
 	godwit__serve_model__init(&spec->model);
+	godwit__disconnect_policy__init(&spec->disconnect);
+	spec->spec.disconnect = &spec->disconnect;
 	spec->arguments[0] = program;
 	spec->spec.name = program + 5;
 	spec->spec.kind = kind;

@@ -30,6 +30,8 @@ struct world_node {
 	char name[24];
 	char site[64];
 	uint64_t heartbeats;
+	struct gw_id boot_id; /* told with its inventory; zero: not told */
+	uint64_t term_seen;
 	uint64_t sent; /* state bodies of this session */
 	uint64_t received;
 };
@@ -97,6 +99,7 @@ struct spec {
 	Godwit__JobSpec spec;
 	Godwit__Resources resources;
 	Godwit__ServeModel model;
+	Godwit__DisconnectPolicy disconnect;
 	char *arguments[2];
 };
 

@@ -36,7 +36,7 @@ static const char *node_state(struct world *w, uint32_t node)
 }
 
 /* A job of one task with a lease of a minute, running on node 0. */
-static struct gw_attempt_id run_one(struct world *w, uint64_t replace_after_us,
+static struct gw_attempt_id run_one(struct world *w, uint64_t replaced_after_us,
 				    struct gw_job_id *ret_job)
 {
 	struct spec spec;
@@ -44,8 +44,9 @@ static struct gw_attempt_id run_one(struct world *w, uint64_t replace_after_us,
 
 	spec_init(&spec, TASK, 1);
 	spec.spec.lease_us = LEASE_US;
-	spec.spec.replace_after_us = replace_after_us;
-	spec.spec.allow_double = replace_after_us > 0;
+	spec.disconnect.lost_after_us = replaced_after_us;
+	if (replaced_after_us > 0)
+		spec.disconnect.replace = GODWIT__REPLACE__REPLACE_AT_ONCE;
 	*ret_job = world_submit(w, &spec);
 	attempt = world_started(w, 0);
 	world_status(w, 0, attempt, RUNNING, 0);
@@ -227,7 +228,7 @@ static void a_job_may_allow_a_double(void **state)
 	world_free(w);
 }
 
-/* A replace_after without a word on doubles only waits longer than the lease, never less. */
+/* A lost_after without a word on doubles only waits longer than the lease, never less. */
 static void only_consent_replaces_within_the_lease(void **state)
 {
 	struct world *w = world_new(64);
@@ -238,7 +239,7 @@ static void only_consent_replaces_within_the_lease(void **state)
 	(void)world_add(w, "west");
 	spec_init(&spec, TASK, 1);
 	spec.spec.lease_us = LEASE_US;
-	spec.spec.replace_after_us = LEASE_US; /* less than the lease with its drift */
+	spec.disconnect.lost_after_us = LEASE_US; /* less than the lease with its drift */
 	(void)world_submit(w, &spec);
 	world_status(w, 0, world_started(w, 0), RUNNING, 0);
 	world_down(w, 0);

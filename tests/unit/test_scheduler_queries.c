@@ -197,7 +197,7 @@ static void make_wrong_time(struct spec *spec, int wrong)
 		s->lease_us = UINT64_MAX;
 		break;
 	case HASTY_REPLACE:
-		s->replace_after_us = 1;
+		spec->disconnect.lost_after_us = 1;
 		break;
 	case LONG_GRACE:
 		s->grace_us = UINT64_MAX;
@@ -263,7 +263,7 @@ static void each_absurd_spec_has_its_sentence(void **state)
 		[MANY_ATTEMPTS] = "1001 attempts",
 		[SHORT_LEASE] = "lease is between",
 		[LONG_LEASE] = "lease is between",
-		[HASTY_REPLACE] = "replace_after is at least",
+		[HASTY_REPLACE] = "lost_after is at least",
 		[LONG_GRACE] = "one hour",
 		[SHORT_LIMIT] = "millisecond",
 		[MODEL_OF_TASK] = "kind serve have a model",

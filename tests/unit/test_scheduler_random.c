@@ -14,6 +14,7 @@
 #include <cmocka.h>
 
 #include "proto/base/check.h"
+#include "proto/base/limits.h"
 #include "proto/base/prng.h"
 #include "scheduler/core/check.h"
 #include "tests/unit/test_scheduler_fixture.h"
@@ -23,6 +24,7 @@
 #define JOBS_MAX 64u
 #define LEASE_US (30 * GW_US_PER_S)
 #define STEPS 1500u
+#define TASKS_MAX 6u /* of a job */
 
 struct run {
 	struct gw_attempt_id attempt;
@@ -42,9 +44,12 @@ struct life {
 	bool up_told[NODES]; /* and as the scheduler was told */
 	uint64_t renewed_us[NODES];
 	struct gw_job_id jobs[JOBS_MAX];
+	bool doubles[JOBS_MAX]; /* its policy permits them */
+	bool gangs[JOBS_MAX];
 	uint32_t job_count;
 	uint64_t seed;
-	bool quiet; /* no new troubles: everything comes to its end */
+	uint32_t kept; /* originals taken back in place of their replacements, in all lives */
+	bool quiet;    /* no new troubles: everything comes to its end */
 };
 
 static bool alive(const struct run *run)
@@ -78,7 +83,16 @@ static struct run *add(struct life *life, uint32_t node, struct gw_attempt_id at
 	return run;
 }
 
-/* One run per lease: no task runs twice at a time. */
+static bool permits_doubles(const struct life *life, struct gw_job_id job)
+{
+	for (uint32_t i = 0; i < life->job_count; i++) {
+		if (gw_id_equal(life->jobs[i].id, job.id))
+			return life->doubles[i];
+	}
+	return false; /* not noted yet: it has just been submitted */
+}
+
+/* One run per lease: no task runs twice at a time, unless its job permits it. */
 static void check_doubles(const struct life *life)
 {
 	for (uint32_t i = 0; i < life->run_count; i++) {
@@ -88,7 +102,8 @@ static void check_doubles(const struct life *life)
 
 			if (alive(a) && alive(b) &&
 			    a->attempt.task_index == b->attempt.task_index &&
-			    gw_id_equal(a->attempt.job.id, b->attempt.job.id))
+			    gw_id_equal(a->attempt.job.id, b->attempt.job.id) &&
+			    !permits_doubles(life, a->attempt.job))
 				fail_msg("seed %llu: a task runs twice: attempts %u and %u",
 					 (unsigned long long)life->seed, a->attempt.attempt,
 					 b->attempt.attempt);
@@ -269,6 +284,55 @@ static void progress(struct life *life)
 	}
 }
 
+static void choose_policy(struct life *life, struct spec *spec)
+{
+	Godwit__DisconnectPolicy *policy = &spec->disconnect;
+
+	policy->replace = (Godwit__Replace)below(life, 3);
+	if (policy->replace == GODWIT__REPLACE__REPLACE_AT_ONCE || below(life, 2))
+		policy->lost_after_us = (6 + below(life, 10)) * GW_US_PER_S;
+	if (policy->replace != GODWIT__REPLACE__REPLACE_NEVER &&
+	    spec->spec.kind == GODWIT__JOB_KIND__JOB_TASK)
+		policy->reconcile = (Godwit__Reconcile)below(life, 3);
+}
+
+/* Of each task of a batch, one success is on record at most. */
+static void check_results(struct life *life)
+{
+	struct gw_arena arena;
+	uint32_t successes[JOBS_MAX][TASKS_MAX] = {{0}};
+
+	gw_arena_init(&arena, GW_DECODE_BYTES_MAX);
+	for (uint32_t i = 0; i < life->w->record_count; i++) {
+		const Godwit__Record *record =
+			gw_wire_decode(&godwit__record__descriptor, &arena,
+				       life->w->records[i].bytes, life->w->records[i].size);
+		const Godwit__TaskChanged *changed =
+			record->kind_case == GODWIT__RECORD__KIND_TASK_CHANGED
+				? record->task_changed
+				: NULL;
+
+		life->kept += record->kind_case == GODWIT__RECORD__KIND_ATTEMPT_KEPT;
+		for (uint32_t k = 0; changed && k < life->job_count; k++) {
+			if (changed->change == GODWIT__TASK_CHANGE__TASK_ENDED &&
+			    changed->exit_code == 0 && (!changed->error[0] || changed->remark) &&
+			    !life->gangs[k] &&
+			    memcmp(changed->attempt->job.data, life->jobs[k].id.bytes,
+				   GW_ID_BYTES) == 0)
+				successes[k][changed->attempt->task_index]++;
+		}
+		gw_arena_reset(&arena);
+	}
+	gw_arena_deinit(&arena);
+	for (uint32_t k = 0; k < life->job_count; k++) {
+		for (uint32_t i = 0; i < TASKS_MAX; i++) {
+			if (successes[k][i] > 1)
+				fail_msg("seed %llu: task %u of a job has succeeded %u times",
+					 (unsigned long long)life->seed, i, successes[k][i]);
+		}
+	}
+}
+
 static void submit(struct life *life)
 {
 	char names[3][8] = {"east", "west", "south"};
@@ -278,7 +342,7 @@ static void submit(struct life *life)
 	if (life->job_count == JOBS_MAX)
 		return;
 	spec_init(&spec, below(life, 3) ? GODWIT__JOB_KIND__JOB_TASK : GODWIT__JOB_KIND__JOB_SERVE,
-		  1 + below(life, 6));
+		  1 + below(life, TASKS_MAX));
 	spec.spec.lease_us = LEASE_US;
 	spec.spec.attempts_max = 1 + below(life, 4);
 	spec.spec.priority = below(life, 3) * 100;
@@ -293,6 +357,10 @@ static void submit(struct life *life)
 	}
 	if (below(life, 6) == 0)
 		spec.spec.time_limit_us = 10 * GW_US_PER_S;
+	choose_policy(life, &spec);
+	life->gangs[life->job_count] = spec.spec.kind == GODWIT__JOB_KIND__JOB_SERVE;
+	life->doubles[life->job_count] =
+		spec.disconnect.replace == GODWIT__REPLACE__REPLACE_AT_ONCE;
 	life->jobs[life->job_count++] = world_submit(life->w, &spec);
 }
 
@@ -374,6 +442,7 @@ static void come_to_rest(struct life *life)
 		fail_msg("seed %llu: %u tasks wait and %u hold places for ever",
 			 (unsigned long long)life->seed, counts.tasks_waiting, counts.tasks_held);
 	assert_int_equal(counts.jobs_active, 0);
+	check_results(life);
 	for (uint32_t i = 0; i < life->run_count; i++) {
 		if (alive(&life->runs[i]))
 			fail_msg("seed %llu: an attempt runs that nobody counts on",
@@ -389,7 +458,10 @@ static void any_life_keeps_the_invariants(void **state)
 	(void)state;
 	assert_non_null(life);
 	for (uint64_t seed = 1; seed <= 40; seed++) {
+		uint32_t kept = life->kept;
+
 		memset(life, 0, sizeof(*life));
+		life->kept = kept;
 		life->seed = seed;
 		gw_prng_init(&life->prng, seed);
 		life->w = world_new(seed % 2 ? 64 : 12);
@@ -404,6 +476,7 @@ static void any_life_keeps_the_invariants(void **state)
 		world_restart(life->w); /* digests are compared there */
 		world_free(life->w);
 	}
+	assert_true(life->kept > 0); /* else these lives are too tame */
 	free(life);
 }
 

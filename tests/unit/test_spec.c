@@ -13,6 +13,21 @@
 #include "proto/base/check.h"
 #include "scheduler/ctl/spec.h"
 
+/* What was built survives the wire. */
+static const Godwit__JobSpec *over_the_wire(const Godwit__JobSpec *job, struct gw_arena *arena)
+{
+	size_t size = gw_wire_size(&job->base);
+	uint8_t *bytes = malloc(size);
+	const Godwit__JobSpec *read;
+
+	assert_non_null(bytes);
+	gw_wire_encode(&job->base, bytes);
+	read = gw_wire_decode(&godwit__job_spec__descriptor, arena, bytes, size);
+	free(bytes);
+	assert_non_null(read);
+	return read;
+}
+
 static void test_task(void **state)
 {
 	static const char text[] =
@@ -32,14 +47,13 @@ static void test_task(void **state)
 		"priority: 1000\n"
 		"attempts: 3\n"
 		"lease: 1 min\n"
-		"replace_after: 30 s\nallow_double: true\n"
+		"disconnect: {lost_after: 30 s, replace: at_once, reconcile: keep_original}\n"
 		"time_limit: 1 h\n"
 		"grace: 5 s\n"
 		"rtt_max: 10 ms\n";
 	const Godwit__JobSpec *job;
 	struct gw_parse_error error;
 	struct gw_arena arena;
-	uint8_t *bytes;
 
 	(void)state;
 	gw_arena_init(&arena, GW_SPEC_ARENA_BYTES);
@@ -68,21 +82,14 @@ static void test_task(void **state)
 	assert_int_equal(job->priority, 1000);
 	assert_int_equal(job->attempts_max, 3);
 	assert_int_equal(job->lease_us, 60000000);
-	assert_int_equal(job->replace_after_us, 30000000);
-	assert_true(job->allow_double);
+	assert_int_equal(job->disconnect->lost_after_us, 30000000);
+	assert_int_equal(job->disconnect->replace, GODWIT__REPLACE__REPLACE_AT_ONCE);
+	assert_int_equal(job->disconnect->reconcile, GODWIT__RECONCILE__RECONCILE_KEEP_ORIGINAL);
 	assert_int_equal(job->time_limit_us, 3600000000);
 	assert_int_equal(job->grace_us, 5000000);
 	assert_int_equal(job->rtt_us_max, 10000);
 	assert_null(job->model);
-
-	/* What was built survives the wire. */
-	bytes = malloc(gw_wire_size(&job->base));
-	assert_non_null(bytes);
-	gw_wire_encode(&job->base, bytes);
-	job = gw_wire_decode(&godwit__job_spec__descriptor, &arena, bytes,
-			     gw_wire_size(&job->base));
-	free(bytes);
-	assert_non_null(job);
+	job = over_the_wire(job, &arena);
 	assert_string_equal(job->sites[1], "b");
 	gw_arena_deinit(&arena);
 }
@@ -171,13 +178,24 @@ static const struct {
 	{HEAD "lease: 5 s\n",
 	 "job:3:8: \"lease\" is 5 s, expected more than \"grace\", which is 10 s"},
 	{HEAD "lease: 10 ms\n", "job:3:8: \"lease\": found \"10 ms\", expected 1 s to 30 d"},
-	{HEAD "lease: 1 min\nreplace_after: 30 s\n",
-	 "job:4:16: \"replace_after\" is 30 s, shorter than \"lease\", which is 1 min: the task "
-	 "could "
-	 "run twice, which \"allow_double: true\" permits"},
+	{HEAD "lease: 1 min\ndisconnect: {lost_after: 30 s}\n",
+	 "job:4:26: \"lost_after\" is 30 s, shorter than \"lease\", which is 1 min: the task "
+	 "could run twice, which \"replace: at_once\" permits"},
+	{HEAD "disconnect: {replace: at_once}\n",
+	 "job:3:23: \"replace: at_once\" needs \"lost_after\" beside it: from when on may the "
+	 "task run twice?"},
+	{HEAD "disconnect: {replace: never, reconcile: keep_original}\n",
+	 "job:3:41: \"reconcile\" says which of two stays, and with \"replace: never\" there is "
+	 "one"},
+	{HEAD "disconnect: {replace: sometimes}\n",
+	 "job:3:23: \"replace\": found \"sometimes\", expected one of after_lease, at_once, "
+	 "never"},
+	{HEAD "replace_after: 30 s\n",
+	 "job:3:1: \"replace_after\" is no key any more: write disconnect: {lost_after: DURATION}, "
+	 "and replace: at_once beside it if the task may run twice"},
 	{HEAD "allow_double: true\n",
-	 "job:3:15: \"allow_double\" needs \"replace_after\" beside it"},
-	{HEAD "replace_after: 30 s\n", "job:3:16: \"replace_after\" needs \"lease\" beside it"},
+	 "job:3:1: \"allow_double\" is no key any more: write disconnect: {lost_after: DURATION, "
+	 "replace: at_once}"},
 	{HEAD "sites: [a, b, a]\n", "job:3:15: \"a\" stands in \"sites\" twice"},
 	{HEAD "sites: [a]\nnot_sites:\n- b\n- a\n",
 	 "job:6:3: \"a\" stands in \"sites\" and in \"not_sites\""},
@@ -268,12 +286,13 @@ static void test_documented(void **state)
 
 	(void)state;
 	for (const struct gw_schema *field = gw_spec_fields; field->key; field++)
-		assert_non_null(field->help);
+		assert_true((field->help != NULL) != (field->gone != NULL));
 	gw_buf_init(&out, 1u << 20);
 	assert_int_equal(gw_format_man(&program, &gw_spec_format, &out), 0);
 	assert_non_null(strstr((char *)out.bytes, ".It Cm \"resources.memory\"\n"
 						  "memory of each task\n"
 						  "(size, 1 MiB to 64 TiB; default 256 MiB)\n"));
+	assert_null(strstr((char *)out.bytes, "allow_double"));
 	gw_buf_deinit(&out);
 }
 
