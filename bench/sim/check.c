@@ -74,34 +74,35 @@ static struct sim_task *need_task(struct sim_check *check, struct gw_job_id job,
 	return task;
 }
 
-static void read_accepted(struct sim_check *check, const Godwit__JobAccepted *accepted)
+static void read_accepted(struct sim_check *check, uint64_t seq,
+			  const Godwit__JobAccepted *accepted)
 {
 	struct sim_job *job = calloc(1, sizeof(*job));
 
 	CHECK(job);
 	if (!gw_wire_read_id(accepted->job, &job->id.id) || !accepted->spec ||
 	    gw_table_add(&check->jobs, job) < 0) {
-		sim_world_fail(&check->grid->world, "a job is accepted twice, or without an id");
+		sim_check_broken(check, "a job is accepted twice, or without an id");
 		free(job);
 		return;
 	}
+	job->seq = seq;
 	job->task_count = accepted->spec->task_count;
 	job->gang = accepted->spec->kind == GODWIT__JOB_KIND__JOB_SERVE;
 }
 
 static void read_placed(struct sim_check *check, const Godwit__TaskPlaced *placed)
 {
-	struct sim_world *world = &check->grid->world;
 	const struct sim_job *job;
 	struct gw_job_id id;
 
 	if (!gw_wire_read_id(placed->job, &id.id) || !(job = gw_table_find(&check->jobs, &id))) {
-		sim_world_fail(world, "a task of a job is placed that was never accepted");
+		sim_check_broken(check, "a task of a job is placed that was never accepted");
 		return;
 	}
 	if (job->gang && placed->n_tasks != job->task_count)
-		sim_world_fail(world, "a gang of %" PRIu32 " is placed with %zu tasks",
-			       job->task_count, placed->n_tasks);
+		sim_check_broken(check, "a gang of %" PRIu32 " is placed with %zu tasks",
+				 job->task_count, placed->n_tasks);
 	for (size_t i = 0; i < placed->n_tasks; i++) {
 		const Godwit__TaskPlaced__Placed *place = placed->tasks[i];
 		struct sim_task *task = need_task(check, id, place->task_index);
@@ -109,15 +110,15 @@ static void read_placed(struct sim_check *check, const Godwit__TaskPlaced *place
 		struct gw_node_id node;
 
 		if (!gw_wire_read_id(place->node, &node.id) || !sim_grid_agent(check->grid, node))
-			sim_world_fail(world, "a task is placed on a node that does not exist");
+			sim_check_broken(check, "a task is placed on a node that does not exist");
 		/* The same attempt on the same node: it was given up, and found alive after all. */
 		if (place->attempt < task->attempt_placed ||
 		    (place->attempt == task->attempt_placed &&
 		     !gw_id_equal(node.id, task->node.id)))
-			sim_world_fail(world,
-				       "attempt %" PRIu32 " of a task is placed after attempt "
-				       "%" PRIu32,
-				       place->attempt, task->attempt_placed);
+			sim_check_broken(check,
+					 "attempt %" PRIu32 " of a task is placed after attempt "
+					 "%" PRIu32,
+					 place->attempt, task->attempt_placed);
 		task->node = node;
 		task->attempt_placed = place->attempt;
 	}
@@ -135,15 +136,31 @@ void sim_check_record(struct sim_check *check, uint64_t seq, const uint8_t *byte
 	}
 	sim_say_record(check->grid, record);
 	if (record->kind_case == GODWIT__RECORD__KIND_JOB_ACCEPTED)
-		read_accepted(check, record->job_accepted);
+		read_accepted(check, seq, record->job_accepted);
 	else if (record->kind_case == GODWIT__RECORD__KIND_TASK_PLACED)
 		read_placed(check, record->task_placed);
 }
 
+/* Had an agent or its keeper seen what the lost records said? Then the loss can be found. */
+static bool evidence(const struct sim_check *check, const struct sim_agent *agent, uint64_t seq)
+{
+	for (uint32_t i = 0; i < agent->keeper.attempts.count; i++) {
+		const struct sim_attempt *attempt = agent->keeper.attempts.entries[i];
+		const struct sim_job *job = gw_table_find(&check->jobs, &attempt->id.job);
+
+		if (job && job->seq > seq)
+			return true;
+	}
+	return false;
+}
+
 void sim_check_lost(struct sim_check *check, uint64_t seq)
 {
-	(void)seq;
+	struct sim_grid *grid = check->grid;
+
 	check->history_lost = true;
+	for (uint32_t i = 0; i < grid->agent_count; i++)
+		grid->agents[i].saw_lost |= evidence(check, &grid->agents[i], seq);
 }
 
 static void check_room(struct sim_check *check, const struct sim_keeper *keeper)
@@ -151,19 +168,19 @@ static void check_room(struct sim_check *check, const struct sim_keeper *keeper)
 	const struct sim_scenario *scenario = check->grid->scenario;
 
 	if (keeper->cpu_milli_used > scenario->cpus * 1000)
-		sim_world_fail(&check->grid->world,
-			       "%s is oversold: its tasks use %" PRIu32 " of %" PRIu64
-			       " thousandths of a CPU",
-			       keeper->host->name, keeper->cpu_milli_used, scenario->cpus * 1000);
+		sim_check_broken(check,
+				 "%s is oversold: its tasks use %" PRIu32 " of %" PRIu64
+				 " thousandths of a CPU",
+				 keeper->host->name, keeper->cpu_milli_used, scenario->cpus * 1000);
 	if (keeper->memory_bytes_used > scenario->memory_bytes)
-		sim_world_fail(
-			&check->grid->world,
+		sim_check_broken(
+			check,
 			"%s is oversold: its tasks use %" PRIu64 " of %" PRIu64 " bytes of memory",
 			keeper->host->name, keeper->memory_bytes_used, scenario->memory_bytes);
 	if (keeper->device_used > scenario->devices)
-		sim_world_fail(&check->grid->world,
-			       "%s is oversold: its tasks use %" PRIu32 " of %" PRIu64 " devices",
-			       keeper->host->name, keeper->device_used, scenario->devices);
+		sim_check_broken(check,
+				 "%s is oversold: its tasks use %" PRIu32 " of %" PRIu64 " devices",
+				 keeper->host->name, keeper->device_used, scenario->devices);
 }
 
 void sim_check_began(struct sim_keeper *keeper, const struct sim_attempt *attempt)
@@ -181,21 +198,22 @@ void sim_check_began(struct sim_keeper *keeper, const struct sim_attempt *attemp
 	sim_say(world, keeper->host->name, "%s begins to run", text);
 	task = need_task(check, id.job, id.task_index);
 	if (id.attempt > task->attempt_placed)
-		sim_world_fail(world, "%s runs on %s, but no durable record has placed it", text,
-			       keeper->host->name);
+		sim_check_broken(check, "%s runs on %s, but no durable record has placed it", text,
+				 keeper->host->name);
 	else if (id.attempt == task->attempt_placed &&
 		 !gw_id_equal(task->node.id, keeper->host->peer.node.id))
-		sim_world_fail(world, "%s runs on %s, but was placed elsewhere", text,
-			       keeper->host->name);
+		sim_check_broken(check, "%s runs on %s, but was placed elsewhere", text,
+				 keeper->host->name);
 	if (task->running_count > 0)
-		sim_world_fail(world,
-			       "%s begins while attempt %" PRIu32 " of the same task still runs",
-			       text, task->attempt_began);
+		sim_check_broken(check,
+				 "%s begins while attempt %" PRIu32 " of the same task still runs",
+				 text, task->attempt_began);
 	if (id.attempt <= task->attempt_began)
-		sim_world_fail(world, "%s begins after attempt %" PRIu32 " of the same task", text,
-			       task->attempt_began);
+		sim_check_broken(check, "%s begins after attempt %" PRIu32 " of the same task",
+				 text, task->attempt_began);
 	if (check->grid->scenario->once && task->began_count > 0)
-		sim_world_fail(world, "%s is a second run of a task that may run only once", text);
+		sim_check_broken(check, "%s is a second run of a task that may run only once",
+				 text);
 	if (task->began_count > 0)
 		check->again_count++;
 	task->attempt_began = id.attempt;
@@ -231,7 +249,7 @@ void sim_check_reply(struct sim_check *check, const uint8_t *bytes, size_t size)
 	    !gw_wire_read_id(body->submit_reply->job, &id.id))
 		return;
 	if (!gw_table_find(&check->jobs, &id))
-		sim_world_fail(&check->grid->world, "a job is acknowledged before it is durable");
+		sim_check_broken(check, "a job is acknowledged before it is durable");
 }
 
 void sim_check_agent(struct sim_check *check, const struct sim_host *host)
@@ -266,48 +284,66 @@ void sim_check_scan(struct sim_check *check)
 
 static void check_keeper_rest(struct sim_check *check, const struct sim_agent *agent)
 {
-	struct sim_world *world = &check->grid->world;
 	char text[GW_ID_TEXT_BYTES + 24];
 	const struct sim_attempt *attempt;
 
 	if (agent->keeper.running_count > 0)
-		sim_world_fail(world, "%s still runs %" PRIu32 " tasks that no one waits for",
-			       agent->host.name, agent->keeper.running_count);
+		sim_check_broken(check, "%s still runs %" PRIu32 " tasks that no one waits for",
+				 agent->host.name, agent->keeper.running_count);
 	if (agent->keeper.attempts.count == 0)
 		return;
 	attempt = agent->keeper.attempts.entries[0];
 	sim_format_attempt(&attempt->id, text);
-	sim_world_fail(world, "%s never forgets %s, though its end should be known",
-		       agent->host.name, text);
+	sim_check_broken(check, "%s never forgets %s, though its end should be known",
+			 agent->host.name, text);
+}
+
+/* The scheduler's own word, and what it should be now that nothing is left to do. */
+static void check_scheduler_rest(struct sim_check *check, uint32_t refused)
+{
+	struct sim_grid *grid = check->grid;
+	struct gw_scheduler_counts counts;
+
+	if (!grid->scheduler.node) {
+		sim_world_fail(&grid->world, "the scheduler did not come back");
+		return;
+	}
+	sim_host_check_replay(&grid->scheduler);
+	gw_scheduler_count(grid->scheduler.node, &counts);
+	if (counts.nodes_up + refused != grid->agent_count)
+		sim_world_fail(&grid->world, "only %" PRIu32 " of %" PRIu32 " nodes came back",
+			       counts.nodes_up, grid->agent_count - refused);
+	if (refused == 0 && (counts.tasks_held > 0 || counts.tasks_waiting > 0))
+		sim_check_broken(check,
+				 "the scheduler still counts %" PRIu32
+				 " tasks that hold a place and %" PRIu32 " that wait",
+				 counts.tasks_held, counts.tasks_waiting);
 }
 
 void sim_check_rest(struct sim_check *check)
 {
 	struct sim_grid *grid = check->grid;
-	struct gw_scheduler_counts counts;
 	char text[400];
 	const char *undone = sim_client_undone(&grid->client, text, sizeof(text));
+	uint32_t refused = sim_grid_refused(grid);
 
 	sim_check_scan(check);
-	sim_host_check_replay(&grid->scheduler);
-	if (undone)
-		sim_world_fail(&grid->world, "not settled %llu s after the last fault: %s",
-			       grid->scenario->settle_us / GW_US_PER_S, undone);
-	for (uint32_t i = 0; i < grid->agent_count; i++)
-		check_keeper_rest(check, &grid->agents[i]);
-	gw_scheduler_count(grid->scheduler.node, &counts);
-	if (counts.tasks_held > 0 || counts.tasks_waiting > 0)
-		sim_world_fail(&grid->world,
-			       "the scheduler still counts %" PRIu32 " tasks that hold a place and "
-			       "%" PRIu32 " that wait",
-			       counts.tasks_held, counts.tasks_waiting);
-	if (counts.nodes_up != grid->agent_count)
-		sim_world_fail(&grid->world, "only %" PRIu32 " of %" PRIu32 " nodes came back",
-			       counts.nodes_up, grid->agent_count);
-	for (uint32_t i = 0; i < check->tasks.count; i++) {
+	/* A scheduler that refuses to start has given its answer. */
+	if (grid->scheduler.refused)
+		return;
+	/* The tasks of a node that stays away wait for the ends of their leases. */
+	if (undone && refused == 0)
+		sim_check_broken(check, "not settled %llu s after the last fault: %s",
+				 grid->scenario->settle_us / GW_US_PER_S, undone);
+	check_scheduler_rest(check, refused);
+	for (uint32_t i = 0; i < grid->agent_count; i++) {
+		if (!grid->agents[i].host.refused)
+			check_keeper_rest(check, &grid->agents[i]);
+	}
+	for (uint32_t i = 0; i < check->tasks.count && refused == 0; i++) {
 		const struct sim_task *task = check->tasks.entries[i];
 
 		if (task->running_count > 0)
-			sim_world_fail(&grid->world, "a process runs that no keeper knows");
+			sim_check_broken(check, "a process runs that no keeper knows");
 	}
 }

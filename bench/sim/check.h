@@ -30,6 +30,7 @@ struct sim_task {
 
 struct sim_job {
 	struct gw_job_id id; /* first: the key */
+	uint64_t seq;        /* of the record that accepted it */
 	uint32_t task_count;
 	bool gang;
 };
@@ -45,6 +46,14 @@ struct sim_check {
 	uint64_t agent_steps;
 	struct gw_arena arena; /* of one record */
 };
+
+/* Breaks an invariant that rests on the scheduler's records: not once some of them were lost with
+ * their only copy. What is demanded then is in sim_check_rest. */
+#define sim_check_broken(check, ...)                                                               \
+	do {                                                                                       \
+		if (!(check)->history_lost)                                                        \
+			sim_world_fail(&(check)->grid->world, __VA_ARGS__);                        \
+	} while (0)
 
 void sim_check_init(struct sim_check *check, struct sim_grid *grid);
 void sim_check_deinit(struct sim_check *check);

@@ -355,18 +355,18 @@ void sim_client_reply(struct sim_client *client, uint64_t request, const uint8_t
 static void take_submit(struct sim_client *client, struct sim_order *order,
 			const Godwit__SubmitReply *reply)
 {
-	struct sim_world *world = &client->grid->world;
 	struct gw_job_id id;
 
 	if (!gw_wire_read_id(reply->job, &id.id)) {
 		order->refused = true;
 		if (order->acknowledged)
-			sim_world_fail(world, "a job that was acknowledged is refused: %s",
-				       reply->error);
+			sim_check_broken(&client->grid->check,
+					 "a job that was acknowledged is refused: %s",
+					 reply->error);
 		return;
 	}
 	if (order->acknowledged && !gw_id_equal(order->id.id, id.id))
-		sim_world_fail(world, "one submission made two jobs");
+		sim_check_broken(&client->grid->check, "one submission made two jobs");
 	order->id = id;
 	order->acknowledged = true;
 }
@@ -390,15 +390,15 @@ static void check_end(struct sim_client *client, const struct sim_order *order,
 	bool succeeded = strcmp(info->state, "succeeded") == 0;
 
 	if (succeeded && (!task || !task->succeeded))
-		sim_world_fail(&grid->world,
-			       "task %" PRIu32 " of job-%" PRIu32
-			       " is said to have succeeded, but never ran to a good end",
-			       info->task_index, order->number);
+		sim_check_broken(&grid->check,
+				 "task %" PRIu32 " of job-%" PRIu32
+				 " is said to have succeeded, but never ran to a good end",
+				 info->task_index, order->number);
 	if (grid->scenario->once && !succeeded && !order->cancel_asked && !order->fails &&
 	    !order->gang && (!task || !task->failed))
-		sim_world_fail(&grid->world,
-			       "task %" PRIu32 " of job-%" PRIu32 " is lost: it is %s (%s)",
-			       info->task_index, order->number, info->state, info->error);
+		sim_check_broken(&grid->check,
+				 "task %" PRIu32 " of job-%" PRIu32 " is lost: it is %s (%s)",
+				 info->task_index, order->number, info->state, info->error);
 }
 
 /* What is said of a job that does not end, for the sentence of a fault. */
@@ -426,19 +426,20 @@ static void take_job(struct sim_client *client, struct sim_order *order, const G
 	bool ended = text_is_one_of(job->state, ends);
 
 	if (order->ended && !ended)
-		sim_world_fail(world, "job-%" PRIu32 " had ended and is %s again", order->number,
-			       job->state);
+		sim_check_broken(&client->grid->check, "job-%" PRIu32 " had ended and is %s again",
+				 order->number, job->state);
 	if (job->task_count != order->task_count || job->n_tasks != order->task_count)
-		sim_world_fail(world, "job-%" PRIu32 " of %" PRIu32 " tasks is told with %zu",
-			       order->number, order->task_count, job->n_tasks);
+		sim_check_broken(&client->grid->check,
+				 "job-%" PRIu32 " of %" PRIu32 " tasks is told with %zu",
+				 order->number, order->task_count, job->n_tasks);
 	for (size_t i = 0; i < job->n_tasks && !world->stopped; i++) {
 		const Godwit__TaskInfo *info = job->tasks[i];
 
 		if (info->task_index != i || info->attempt < order->attempts[i])
-			sim_world_fail(world,
-				       "task %zu of job-%" PRIu32 " goes back from attempt %" PRIu32
-				       " to %" PRIu32,
-				       i, order->number, order->attempts[i], info->attempt);
+			sim_check_broken(&client->grid->check,
+					 "task %zu of job-%" PRIu32
+					 " goes back from attempt %" PRIu32 " to %" PRIu32,
+					 i, order->number, order->attempts[i], info->attempt);
 		order->attempts[i] = info->attempt;
 		if (ended)
 			check_end(client, order, info);
@@ -462,9 +463,9 @@ static void take_log(struct sim_client *client, struct sim_order *order,
 	for (size_t i = 0; i < data->data.len; i++) {
 		if (data->data.data[i] == sim_output_byte(&attempt, 1, data->offset + i))
 			continue;
-		sim_world_fail(&client->grid->world,
-			       "byte %" PRIu64 " of a task's output is not what it wrote",
-			       data->offset + i);
+		sim_check_broken(&client->grid->check,
+				 "byte %" PRIu64 " of a task's output is not what it wrote",
+				 data->offset + i);
 		break;
 	}
 	client->followed_bytes += data->data.len;
@@ -489,9 +490,12 @@ static void take_body(struct sim_client *client, const struct sim_request *reque
 		order->follow = order->follow && !order->ended; /* asks again */
 	else if (body->kind_case == GODWIT__BODY__KIND_JOBS_REPLY && body->jobs_reply->n_jobs == 1)
 		take_job(client, order, body->jobs_reply->jobs[0]);
+	else if (body->kind_case == GODWIT__BODY__KIND_JOBS_REPLY &&
+		 client->grid->check.history_lost)
+		order->refused = true; /* its records are among those that were lost */
 	else if (body->kind_case == GODWIT__BODY__KIND_JOBS_REPLY)
-		sim_world_fail(&client->grid->world, "job-%" PRIu32 " was acknowledged and is lost",
-			       order->number);
+		sim_check_broken(&client->grid->check,
+				 "job-%" PRIu32 " was acknowledged and is lost", order->number);
 }
 
 static void take_answer(struct sim_client *client, const struct sim_packet *packet)

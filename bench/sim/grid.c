@@ -87,21 +87,21 @@ static void agent_started(struct sim_host *host)
 	struct sim_agent *agent = host->owner;
 
 	agent->info_version = 0;
+	agent->told_us = 0;
 	take_sample(&agent->sample);
 	sim_session_dial(&agent->session);
 }
 
-/* What lasts of the renewals is told to the keeper, as the daemon does. */
+/* The keeper hears of renewals when the core says so, as in the daemon. */
 static void agent_stepped(struct sim_host *host, const struct gw_event *event)
 {
 	struct sim_agent *agent = host->owner;
-	struct gw_agent_memory memory = gw_agent_memory(host->node);
+	uint64_t renewed_us = gw_agent_keeper_renewal_us(host->node, agent->told_us);
 
 	(void)event;
-	if (gw_node_seq(host->node) != agent->told_seq) {
-		agent->told_seq = gw_node_seq(host->node);
-		if (gw_id_equal(memory.boot_id, host->clock.boot_id))
-			sim_keeper_renew(&agent->keeper, memory.renewed_us);
+	if (renewed_us != 0) {
+		agent->told_us = renewed_us;
+		sim_keeper_renew(&agent->keeper, renewed_us);
 	}
 	sim_check_agent(&agent->grid->check, host);
 }
@@ -365,6 +365,8 @@ static struct gw_node *scheduler_make(struct sim_host *host)
 	config.region = "sim";
 	config.region_id = 7;
 	config.seed = grid->seed;
+	config.epoch_min =
+		(uint32_t)host->epoch; /* the daemon counts its starts in a file of its own */
 	node = gw_scheduler_new(&config);
 	CHECK(node);
 	return node;
@@ -659,15 +661,26 @@ struct sim_grid *sim_grid_free(struct sim_grid *grid)
 	return NULL;
 }
 
+uint32_t sim_grid_refused(const struct sim_grid *grid)
+{
+	uint32_t count = 0;
+
+	for (uint32_t i = 0; i < grid->agent_count; i++)
+		count += grid->agents[i].host.refused;
+	return count;
+}
+
 /* Nothing is left to happen but the daemons' own rhythm. */
 static bool at_rest(const struct sim_grid *grid)
 {
 	struct gw_scheduler_counts counts;
 
+	if (grid->scheduler.refused)
+		return true;
 	if (!grid->scheduler.node)
 		return false;
 	gw_scheduler_count(grid->scheduler.node, &counts);
-	if (counts.nodes_up != grid->agent_count)
+	if (counts.nodes_up + sim_grid_refused(grid) != grid->agent_count)
 		return false;
 	for (uint32_t i = 0; i < grid->agent_count; i++) {
 		if (grid->agents[i].keeper.attempts.count > 0)

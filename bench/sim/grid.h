@@ -34,7 +34,8 @@ struct sim_agent {
 	struct sim_grid *grid;
 	struct sim_site *site;
 	uint32_t number;
-	uint64_t told_seq;     /* of the journal's record that the keeper heard of last */
+	bool saw_lost;         /* it or its keeper knows of records that the scheduler lost */
+	uint64_t told_us;      /* renewal that the keeper heard of last */
 	uint64_t info_version; /* NodeInfo is told when the process or the boot is new */
 	struct sim_timer sample;
 	struct sim_timer observe;
@@ -86,6 +87,8 @@ struct sim_grid *sim_grid_free(struct sim_grid *grid); /* gives NULL */
  * false: world.fault says which did not. */
 bool sim_grid_run(struct sim_grid *grid);
 
+/* Agents whose journal is damaged: they stay down. */
+uint32_t sim_grid_refused(const struct sim_grid *grid);
 /* The agent of this node; NULL: none. */
 struct sim_agent *sim_grid_agent(struct sim_grid *grid, struct gw_node_id node);
 

@@ -49,6 +49,7 @@ static void live(struct sim_timer *timer);
 static void slay(struct sim_timer *timer);
 static void lease_end(struct sim_timer *timer);
 static void report(struct sim_timer *timer);
+static void watch_lease(struct sim_attempt *attempt);
 
 void sim_keeper_init(struct sim_keeper *keeper, struct sim_host *host,
 		     const struct sim_keeper_ops *ops)
@@ -252,6 +253,7 @@ static void live(struct sim_timer *timer)
 	keeper->running_count++;
 	keeper->ops->began(keeper, attempt);
 	sim_timer_set(world, &attempt->life, world->now_us + attempt->run_us);
+	watch_lease(attempt);
 	report_soon(attempt);
 	if (attempt->doomed)
 		term(attempt);
@@ -267,34 +269,33 @@ static void lease_end(struct sim_timer *timer)
 	struct sim_attempt *attempt = timer->owner;
 
 	sim_say(attempt->keeper->host->world, attempt->keeper->host->name,
-		"a lease ends without an agent");
+		"a lease ends, and its agent has not seen to it");
+	attempt->keeper->host->world->coverage.seen[SIM_SAW_LEASE_ENDED]++;
 	if (attempt->state == GODWIT__ATTEMPT_STATE__ATTEMPT_RUNNING)
 		end(attempt, GODWIT__ATTEMPT_STATE__ATTEMPT_EXITED, 9);
 }
 
-void sim_keeper_renew(struct sim_keeper *keeper, uint64_t renewed_us)
+/* Leases are the agent's to end, a grace before; the keeper ends what is left: of an agent that is
+ * dead, or stopped. */
+static void watch_lease(struct sim_attempt *attempt)
 {
-	if (renewed_us > keeper->renewed_us)
-		keeper->renewed_us = renewed_us;
+	const struct sim_keeper *keeper = attempt->keeper;
+	uint64_t from_us = attempt->lease_from_us > keeper->renewed_us ? attempt->lease_from_us
+								       : keeper->renewed_us;
+	bool due = !keeper->down && attempt->ended_us == 0 && attempt->lease_us > 0;
+
+	sim_timer_set(keeper->host->world, &attempt->lease,
+		      due ? sim_clock_true(&keeper->host->clock, from_us + attempt->lease_us)
+			  : GW_NEVER_US);
 }
 
-/* Leases are the agent's to end; the keeper ends them only while there is none. */
-static void watch_leases(struct sim_keeper *keeper, bool watch)
+void sim_keeper_renew(struct sim_keeper *keeper, uint64_t renewed_us)
 {
-	const struct sim_host *host = keeper->host;
-
-	for (uint32_t i = 0; i < keeper->attempts.count; i++) {
-		struct sim_attempt *attempt = keeper->attempts.entries[i];
-		uint64_t from_us = attempt->lease_from_us > keeper->renewed_us
-					   ? attempt->lease_from_us
-					   : keeper->renewed_us;
-		bool due =
-			watch && !keeper->down && attempt->ended_us == 0 && attempt->lease_us > 0;
-
-		sim_timer_set(host->world, &attempt->lease,
-			      due ? sim_clock_true(&host->clock, from_us + attempt->lease_us)
-				  : GW_NEVER_US);
-	}
+	if (renewed_us <= keeper->renewed_us)
+		return;
+	keeper->renewed_us = renewed_us;
+	for (uint32_t i = 0; i < keeper->attempts.count; i++)
+		watch_lease(keeper->attempts.entries[i]);
 }
 
 static void kill(struct sim_keeper *keeper, const struct gw_effect *effect)
@@ -396,7 +397,6 @@ static void forget_running(struct sim_keeper *keeper)
 
 void sim_keeper_adopt(struct sim_keeper *keeper)
 {
-	watch_leases(keeper, false);
 	if (keeper->host->shared->bug == SIM_BUG_KEEPER_FORGETS)
 		forget_running(keeper);
 	for (uint32_t i = 0; i < keeper->attempts.count; i++) {
@@ -604,7 +604,6 @@ static void stream(struct sim_keeper *keeper, const struct gw_effect *effect)
 
 void sim_keeper_orphan(struct sim_keeper *keeper)
 {
-	watch_leases(keeper, true);
 	drop_errands(keeper);
 	while (keeper->reads) {
 		struct sim_read *read = keeper->reads;
