@@ -81,8 +81,9 @@ void gw_daemon_observed(void *context, enum gw_observed what, const char *who, c
 /* Says when the journal does not keep up, and when it does again; a line a second at most. */
 static void watch_stall(struct daemon *daemon, uint64_t now_us)
 {
-	const char *why =
-		daemon->journal->stalled ? daemon->journal->stalled(daemon->journal, now_us) : NULL;
+	const char *why = daemon->host && daemon->journal->stalled
+				  ? daemon->journal->stalled(daemon->journal, now_us)
+				  : NULL;
 
 	if ((why != NULL) == daemon->slow || now_us - daemon->slow_logged_us < GW_US_PER_S)
 		return;
@@ -103,7 +104,12 @@ static bool watch_journal(void *context)
 	watch_stall(daemon, now_us);
 	if (!daemon->host)
 		return false;
-	gw_embedded_snapshot(daemon);
+	if (daemon->silenced && daemon->journal->valid(daemon->journal, now_us))
+		gw_daemon_fail(daemon, "the lease was renewed after it had run out");
+	else if (daemon->file)
+		gw_embedded_snapshot(daemon);
+	else
+		gw_standby_snapshot(daemon);
 	return false;
 }
 
@@ -121,6 +127,9 @@ static int open_enrolment(struct daemon *daemon, struct gw_fault *fault)
 		.endpoint = endpoint,
 		.state_port = (uint16_t)options->port,
 		.heartbeat_port = (uint16_t)(options->port + 1),
+		/* A standby's journal takes no records, but its certificates go the same way. */
+		.journal = daemon->standby ? NULL : daemon->journal,
+		.keep = daemon->standby ? gw_standby_keep : NULL,
 		.observe = gw_daemon_observed,
 		.context = daemon,
 	};
@@ -157,7 +166,8 @@ static int make_daemon(struct daemon *daemon, struct gw_fault *fault)
 	if (r != 0)
 		return r;
 	gw_zap_observe(daemon->zap, gw_daemon_observed, daemon);
-	r = gw_embedded_begin(daemon, fault);
+	r = daemon->options->etcd ? gw_standby_begin(daemon, fault)
+				  : gw_embedded_begin(daemon, fault);
 	if (r == 0)
 		r = open_enrolment(daemon, fault);
 	if (r != 0)
@@ -174,6 +184,7 @@ static void free_daemon(struct daemon *daemon)
 	gw_enrol_free(daemon->enrol);
 	daemon->host = gw_host_free(daemon->host);
 	gw_embedded_end(daemon);
+	gw_standby_end(daemon);
 	gw_leader_end(daemon);
 	gw_zap_free(daemon->zap);
 	gw_zmq_free(daemon->zmq);
@@ -188,6 +199,10 @@ static void stop_orderly(struct daemon *daemon)
 
 	if (daemon->host)
 		gw_host_stop(daemon->host);
+	if (daemon->standby) {
+		gw_standby_hand_over(daemon);
+		return;
+	}
 	until_us = gw_reactor_now(daemon->reactor).mono_us + STOP_US;
 	while (gw_reactor_now(daemon->reactor).mono_us < until_us &&
 	       gw_reactor_turn(daemon->reactor, until_us) == 0)
@@ -213,7 +228,7 @@ int gw_command_run(const struct gw_command *command, void *options, int operand_
 	(void)printf("region %s listens on %s, ports %u to %u\n", daemon.region.name, run->listen,
 		     (unsigned)run->port, gw_enrol_port(daemon.enrol));
 	(void)fflush(stdout);
-	gw_log("ready", "region=%s", daemon.region.name);
+	gw_log("ready", "region=%s journal=%s", daemon.region.name, run->etcd ? "etcd" : "local");
 	if (gw_reactor_run(daemon.reactor) != 0)
 		daemon.failed = true;
 	if (!daemon.failed)

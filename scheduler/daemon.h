@@ -1,7 +1,8 @@
 /*
  * What the parts of the daemon share. daemon.c owns the process and what lasts as long as it;
  * leader.c is the core and the sockets around it while this scheduler leads its region; embedded.c
- * is the journal that decides when it does, a folder of this machine.
+ * and standby.c are the two kinds of journal that decide when it does: a folder of this machine,
+ * and one in etcd that several schedulers follow.
  */
 #ifndef GODWIT_SCHEDULER_DAEMON_H
 #define GODWIT_SCHEDULER_DAEMON_H
@@ -22,6 +23,7 @@ struct gw_journal;
 struct gw_journal_file;
 struct gw_node;
 struct gw_zap;
+struct standby;
 
 /* Lines of one kind of event: a stranger who knocks fast must not fill a disk. */
 struct log_limit {
@@ -42,12 +44,14 @@ struct daemon {
 	struct gw_node *core; /* made from the journal; not started unless there is a host */
 	struct gw_host *host; /* while this scheduler leads */
 	struct gw_journal *journal;
-	struct gw_journal_file *file;
+	struct gw_journal_file *file; /* one of these two */
+	struct standby *standby;
 	struct gw_prepare watch; /* of the journal, before each sleep */
 	struct log_limit log_limits[GW_OBSERVED_KINDS];
 	uint64_t slow_logged_us;
 	uint32_t epoch; /* counted in STATE/epoch */
 	bool slow;      /* as last logged */
+	bool silenced;  /* the host was told that another scheduler may lead */
 	bool failed;
 };
 
@@ -71,5 +75,18 @@ int gw_embedded_begin(struct daemon *daemon, struct gw_fault *fault);
 /* Leader: makes a snapshot if one is due. */
 void gw_embedded_snapshot(struct daemon *daemon);
 void gw_embedded_end(struct daemon *daemon);
+
+/* standby.c: follows the journal in etcd and leads when nobody does. */
+int gw_standby_begin(struct daemon *daemon, struct gw_fault *fault);
+/* Leader: makes a snapshot if one is due. */
+void gw_standby_snapshot(struct daemon *daemon);
+/* -EEXIST, with a sentence: this state folder's journal is in etcd. */
+int gw_standby_marked(const struct daemon *daemon, struct gw_fault *fault);
+/* For gw_enrol_options: what is issued is put into etcd first. */
+int gw_standby_keep(void *context, struct gw_node_id node, const uint8_t *bytes, size_t size,
+		    uint64_t handle);
+/* Hands over: returns when what was appended lasts and another may lead, or its time is up. */
+void gw_standby_hand_over(struct daemon *daemon);
+void gw_standby_end(struct daemon *daemon);
 
 #endif

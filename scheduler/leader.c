@@ -97,7 +97,10 @@ static void core_failed(void *context, int error)
 {
 	struct daemon *daemon = context;
 
-	gw_daemon_fail(daemon, strerror(-error));
+	if (error == -ESTALE)
+		daemon->silenced = true; /* the journal is about to say so to standby.c */
+	else
+		gw_daemon_fail(daemon, strerror(-error));
 }
 
 static int open_sockets(struct daemon *daemon, uint64_t term, struct gw_fault *fault)
@@ -160,6 +163,7 @@ int gw_leader_begin(struct daemon *daemon, uint64_t term, struct gw_fault *fault
 void gw_leader_end(struct daemon *daemon)
 {
 	daemon->host = gw_host_free(daemon->host);
+	daemon->silenced = false;
 	gw_node_free(daemon->core);
 	daemon->core = NULL;
 }

@@ -123,6 +123,54 @@ static const struct gw_option run_table[] = {
 		   .help = "records since the last snapshot after which the next is made; a start "
 			   "reads one snapshot and the records after it"},
 	 .argument = "SIZE"},
+	{.value = {.key = "etcd",
+		   .type = GW_SCHEMA_TEXT,
+		   .offset = offsetof(struct run_options, etcd),
+		   .max = 1024,
+		   .help = "keep the journal in this etcd cluster (http:// or https://), shared "
+			   "with other schedulers of the region, one of which leads"},
+	 .argument = "URL[,URL...]"},
+	{.value = {.key = "advertise",
+		   .type = GW_SCHEMA_TEXT,
+		   .offset = offsetof(struct run_options, advertise),
+		   .max = 128,
+		   .help = "with --etcd: IP address at which agents and users reach this "
+			   "scheduler; without it, --listen"},
+	 .argument = "ADDRESS"},
+	{.value = {.key = "etcd-lease",
+		   .type = GW_SCHEMA_DURATION,
+		   .offset = offsetof(struct run_options, etcd_lease_us),
+		   .fallback = "3s",
+		   .min = GW_US_PER_S,
+		   .max = 60 * GW_US_PER_S,
+		   .help = "whole seconds of a leader's silence after which another takes over"},
+	 .argument = "DURATION"},
+	{.value = {.key = "etcd-prefix",
+		   .type = GW_SCHEMA_TEXT,
+		   .offset = offsetof(struct run_options, etcd_prefix),
+		   .max = 63,
+		   .help = "where the keys stand in etcd; without it, /godwit/REGION"},
+	 .argument = "KEY"},
+	{.value = {.key = "etcd-ca",
+		   .type = GW_SCHEMA_TEXT,
+		   .offset = offsetof(struct run_options, etcd_ca),
+		   .help = "certificates of who may sign etcd's; without it, the system's"},
+	 .argument = "FILE"},
+	{.value = {.key = "etcd-certificate",
+		   .type = GW_SCHEMA_TEXT,
+		   .offset = offsetof(struct run_options, etcd_certificate),
+		   .help = "this scheduler's own TLS certificate, for etcd"},
+	 .argument = "FILE"},
+	{.value = {.key = "etcd-key",
+		   .type = GW_SCHEMA_TEXT,
+		   .offset = offsetof(struct run_options, etcd_key),
+		   .help = "its key; a secret, mode 0600"},
+	 .argument = "FILE"},
+	{.value = {.key = "etcd-user",
+		   .type = GW_SCHEMA_TEXT,
+		   .offset = offsetof(struct run_options, etcd_user_file),
+		   .help = "USER:PASSWORD for etcd in a file; a secret, mode 0600"},
+	 .argument = "FILE"},
 	{.value = {.key = NULL}},
 };
 
@@ -195,6 +243,8 @@ static const struct gw_option token_table[] = {
 
 static const struct gw_example run_examples[] = {
 	{"godwit-scheduler run --listen 10.0.0.1", "serve the region made by init"},
+	{"godwit-scheduler run --listen 10.0.0.1 --etcd http://10.0.0.1:2379,http://10.0.0.2:2379",
+	 "one of several schedulers of the region: it leads, or stands by"},
 	{NULL, NULL},
 };
 
@@ -292,6 +342,10 @@ int main(int argc, char **argv)
 		"that was killed knows after its restart every job that it had accepted, and the "
 		"tasks that ran on go on running. A journal that is damaged refuses the start with "
 		"the file and the offset; see check-journal.",
+		"With --etcd several schedulers with the same keys (copies of STATE/keys and "
+		"STATE/region) serve a region: one leads, the others follow its journal, and one "
+		"of them takes over when it is gone or stopped. A ticket is used at the scheduler "
+		"that wrote it, leader or not; what it makes known is known to all.",
 		NULL,
 	};
 	static const char *const exit_codes[] = {"0 stopped in order", "1 failure", "2 usage error",
@@ -303,6 +357,7 @@ int main(int argc, char **argv)
 		"STATE/revoked identities refused",
 		"STATE/tokens one-time tokens not yet used",
 		"STATE/journal what was decided: segments of records, and snapshots",
+		"STATE/etcd with --etcd: that the journal is there, and under which prefix",
 		"STATE/epoch the highest epoch of ids given out",
 		"STATE/lock held by the scheduler that runs",
 		NULL,

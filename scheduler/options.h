@@ -36,6 +36,14 @@ struct run_options {
 	uint64_t waiting_tasks_max;
 	uint64_t workers;
 	uint64_t snapshot_bytes;
+	const char *etcd; /* NULL: the journal is on this machine */
+	const char *advertise;
+	uint64_t etcd_lease_us;
+	const char *etcd_prefix;
+	const char *etcd_ca;
+	const char *etcd_certificate;
+	const char *etcd_key;
+	const char *etcd_user_file;
 };
 
 struct token_options {

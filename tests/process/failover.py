@@ -1,0 +1,238 @@
+"""Several schedulers of one region that share a journal in etcd: `failover.py TEST`.
+
+Real programs on the loopback. Nothing sleeps: tasks wait for files, tests for conditions with a
+deadline. How long a take-over takes is a benchmark's to measure.
+"""
+
+import pathlib
+import shutil
+import signal
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "support"))
+from etcd_cluster import EtcdCluster, etcd_missing  # noqa: E402
+from region import AGENT, CTL, SCHEDULER, Failed, Region, free_ports, run, wait_for  # noqa: E402
+
+HERE = "127.0.0.1"
+
+
+def expect(what, found, expected):
+    if found != expected:
+        raise Failed(f"{what}: expected {expected!r}, found {found!r}")
+
+
+class SharedRegion(Region):
+    """A region of schedulers a and b, with the same keys and a state folder each."""
+
+    def __init__(self, etcd):
+        super().__init__()
+        self.etcd = etcd
+        base = free_ports(6)
+        self.ports = {"a": base, "b": base + 3}
+
+    def start(self):
+        run(SCHEDULER, "init", "--state", self.folder / "a", "--region", "test")
+        (self.folder / "b").mkdir(mode=0o700)
+        for name in ("keys", "region"):
+            shutil.copy2(self.folder / "a" / name, self.folder / "b" / name)
+        for name in self.ports:
+            self.serve(name)
+        self.ticket("user", "--role", "user", "--name", "user")
+        wait_for("the user to join", lambda: self.try_join("user"))
+        wait_for("a leader", self.leader)
+        wait_for("the leader to know both", lambda: "present=2" in self.log(self.leader()))
+        self.godwit("sites")  # and with that the user
+
+    def serve(self, name):
+        """Starts it, with a log of its own."""
+        log = self.folder / f"{name}.log"
+        if log.exists():
+            log.rename(self.folder / f"{name}-{sum(1 for _ in self.folder.glob('*.log'))}.log")
+        return self.spawn(name, SCHEDULER, "run", "--state", self.folder / name, "--listen", HERE,
+                          "--port", self.ports[name], "--etcd", self.etcd.endpoints,
+                          "--etcd-lease", "1 s")
+
+    def ticket(self, name, *options, at="a"):
+        run(SCHEDULER, "token", "--state", self.folder / at, "--listen", HERE, "--port",
+            self.ports[at], "--ticket", self.folder / f"{name}.ticket", *options)
+
+    def log(self, name):
+        return (self.folder / f"{name}.log").read_text(errors="replace")
+
+    def roles(self, name):
+        """Its role events, oldest first."""
+        words = [line.split("event=", 1)[1].split()[0] for line in self.log(name).splitlines()
+                 if "event=" in line]
+        return [w for w in words if w in ("following", "leader", "deposed", "stopped")]
+
+    def leader(self):
+        """The scheduler that led last by the log, and lives."""
+        leaders = [n for n in self.ports if self.processes[n].poll() is None and
+                   self.roles(n)[-1:] == ["leader"]]
+        return leaders[0] if len(leaders) == 1 else None
+
+    def other(self, name):
+        return "b" if name == "a" else "a"
+
+    def wait_leader(self, name):
+        wait_for(f"{name} to lead", lambda: self.roles(name)[-1:] == ["leader"])
+
+    def wait_following(self, name):
+        wait_for(f"{name} to follow", lambda: self.roles(name)[-1:] == ["following"])
+
+    def kill(self, name):
+        self.processes[name].kill()
+        self.processes[name].wait()
+
+
+def waiting_task(region, name="test"):
+    ran, go = region.folder / f"{name}-ran", region.folder / f"{name}-go"
+    job = region.submit(f"echo $$ >>{ran}; until [ -e {go} ]; do sleep 0.05; done; exit 5", name)
+    region.wait_state(job, "running")
+    wait_for("the task to start", ran.exists)
+    return job, ran, go
+
+
+def expect_one_run(region, job, ran):
+    info = region.wait_state(job, "succeeded", "failed")
+    expect("exit code", info["tasks"][0]["exit_code"], 5)
+    expect("attempt", info["tasks"][0]["attempt"], 1)
+    expect("runs", len(ran.read_text().splitlines()), 1)
+
+
+def leader_killed(region):
+    """kill -9: the standby knows every job, the task runs on and ends once, agents find it."""
+    for round_number in range(3):
+        first = region.leader()
+        second = region.other(first)
+        region.wait_following(second)
+        job, ran, go = waiting_task(region, f"round-{round_number}")
+        region.kill(first)
+        region.wait_leader(second)
+        expect("the job", region.job(job)["state"], "running")
+        region.wait_up("n1")
+        go.touch()
+        expect_one_run(region, job, ran)
+        region.wait_state(region.submit("exit 0", f"after-{round_number}"), "succeeded")
+        region.serve(first)
+
+
+def leader_stopped(region):
+    """SIGTERM hands over at once: the lease is given back."""
+    first = region.leader()
+    second = region.other(first)
+    region.wait_following(second)
+    job, ran, go = waiting_task(region)
+    region.processes[first].terminate()
+    expect("exit code", region.processes[first].wait(10), 0)
+    region.wait_leader(second)
+    go.touch()
+    expect_one_run(region, job, ran)
+
+
+def leader_paused(region):
+    """A leader that slept past its lease says nothing more, and follows."""
+    first = region.leader()
+    second = region.other(first)
+    region.wait_following(second)
+    job, ran, go = waiting_task(region)
+    region.processes[first].send_signal(signal.SIGSTOP)
+    region.wait_leader(second)
+    region.wait_up("n1")
+    region.processes[first].send_signal(signal.SIGCONT)
+    region.wait_following(first)
+    expect("roles", region.roles(first)[-2:], ["deposed", "following"])
+    expect("leader", region.leader(), second)
+    go.touch()
+    expect_one_run(region, job, ran)
+    region.kill(second)  # what it missed, it has read
+    region.wait_leader(first)
+    expect_one_run(region, job, ran)
+
+
+def joined_anywhere(region):
+    """A ticket of the standby works there, and the newcomer is known to both."""
+    first = region.leader()
+    second = region.other(first)
+    region.wait_following(second)
+    region.ticket("n2", "--role", "agent", "--site", "b", "--name", "n2", at=second)
+    run(AGENT, "join", "--state", region.folder / "n2", region.folder / "n2.ticket")
+    region.start_agent("n2")
+    region.wait_up("n2")
+    region.ticket("ada", "--role", "operator", "--name", "ada", at=first)
+    run(CTL, "join", "--config", region.folder / "ada", region.folder / "ada.ticket")
+    run(CTL, "revoke", "--config", region.folder / "ada", "n2")
+    region.kill(first)
+    region.wait_leader(second)
+    wait_for("n2 to be refused there too", lambda: "key_refused name=n2" in region.log(second))
+    region.wait_up("n1")
+    run(CTL, "sites", "--config", region.folder / "ada")
+
+
+def etcd_away(region):
+    """etcd stops: nothing new is taken, what runs runs on; then all goes on."""
+    job, ran, go = waiting_task(region)
+    region.etcd.pause(0)
+
+    def refusal():
+        try:
+            region.submit("exit 0", "meanwhile")
+        except Failed as failure:
+            return str(failure)
+        return None
+
+    wait_for("new work to be refused", refusal)
+    go.touch()
+    region.etcd.resume(0)
+    leader = wait_for("a leader", region.leader)
+    region.wait_up("n1")
+    expect_one_run(region, job, ran)
+    region.wait_state(region.submit("exit 0", "after"), "succeeded")
+    expect("alive", [region.processes[n].poll() for n in region.ports], [None, None])
+    print(f"{leader} leads; roles {[region.roles(n) for n in region.ports]}")
+
+
+def one_place_for_the_journal(region):
+    """A state folder's journal is in etcd or on its machine, never once here and once there."""
+    for name in region.ports:
+        region.processes[name].terminate()
+        expect("exit code", region.processes[name].wait(10), 0)
+    process = region.spawn("without", SCHEDULER, "run", "--state", region.folder / "a", "--listen",
+                           HERE, "--port", region.ports["a"])
+    expect("exit code", process.wait(10), 1)
+    if "start with --etcd" not in region.log("without"):
+        raise Failed(f"the refusal: {region.log('without')}")
+    (region.folder / "a/etcd").rename(region.folder / "mark")
+    (region.folder / "a/journal").mkdir()
+    expect("exit code", region.serve("a").wait(10), 1)
+    if "start without --etcd" not in region.log("a"):
+        raise Failed(f"the refusal: {region.log('a')}")
+    (region.folder / "a/journal").rmdir()
+    region.serve("a")
+    region.wait_leader("a")
+    region.wait_up("n1")
+
+
+TESTS = [leader_killed, leader_stopped, leader_paused, joined_anywhere, etcd_away,
+         one_place_for_the_journal]
+
+
+def main():
+    test = {t.__name__: t for t in TESTS}.get(sys.argv[1] if len(sys.argv) == 2 else "")
+    if not test:
+        sys.exit(f"usage: failover.py {'|'.join(t.__name__ for t in TESTS)}")
+    missing = etcd_missing()
+    if missing:
+        print(f"skipped: {missing}")
+        sys.exit(77)
+    with EtcdCluster(1) as etcd, SharedRegion(etcd) as region:
+        region.add_agent("n1")
+        test(region)
+    print(f"{test.__name__}: good")
+
+
+try:
+    main()
+except Failed as failure:
+    print(failure)
+    sys.exit(1)
