@@ -295,8 +295,8 @@ grep -q 'Check that godwit-scheduler runs there' "$folder/out" || fail "advice: 
 kill -CONT "$scheduler_pid"
 eventually 20 nodes_up 2
 expect 0 'again' "$godwit" run -- echo again
-disown "$scheduler_pid"
 kill -9 "$scheduler_pid"
+wait "$scheduler_pid" 2>/dev/null
 serve
 eventually 20 nodes_up 2
 is succeeded "$(field 'v["state"]' "$godwit" --json jobs survivor)" "a job after the scheduler was killed"
