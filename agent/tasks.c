@@ -56,7 +56,7 @@ struct gw_tasks {
 	struct gw_keeper_starter starter;
 	struct gw_watch starter_watch;
 	uint64_t retry_us;
-	char why[256]; /* as last logged: there is no keeper */
+	char why[512]; /* as last logged: there is no keeper */
 	struct gw_deferred pump;
 	bool connected;
 	bool listed; /* since the connection: orders may be sent */
