@@ -28,11 +28,13 @@
 #include "transport/reactor.h"
 
 #define SNAPSHOT_BYTES (64ull << 20)
-#define SPACE_BYTES_MIN (256ull << 10) /* taken in advance */
-#define SPACE_BYTES_MAX (16ull << 20)
+#define SPACE_BYTES (1u << 20) /* written in advance, */
+#define SPACE_BATCH_BYTES_MAX                                                                      \
+	(64u << 10)               /* with batches that are not larger: it doubles the bytes */
 #define BUF_KEEP_BYTES (4u << 20) /* a larger buffer is given back once it is empty */
 #define FULL_RETRY_US GW_US_PER_S
 #define IDLE_US GW_US_PER_S
+#define SNAPSHOT_RETRY_US (60 * GW_US_PER_S)
 #define TEXT_BYTES 1400u /* a path and a sentence */
 
 struct gw_journal_file {
@@ -48,10 +50,12 @@ struct gw_journal_file {
 	uint64_t filling_since_us; /* its first record was appended; 0: it has none */
 	uint64_t flying_since_us;
 	uint64_t flying_offset;
-	uint64_t flying_seq;   /* last record in it */
-	uint64_t declared_seq; /* as durable, by the last batch */
-	uint64_t space;        /* size of the segment, with what was taken in advance */
-	uint64_t log_bytes;    /* since the last snapshot began */
+	size_t flying_bytes;       /* of the batch; zeros may follow it */
+	uint64_t flying_seq;       /* last record in it */
+	uint64_t declared_seq;     /* as durable, by the last batch */
+	uint64_t space;            /* the segment was written so far, zeros in advance included */
+	uint64_t log_bytes;        /* since the last snapshot began */
+	uint64_t log_bytes_before; /* when it began; given back if it fails */
 	struct gw_deferred flush;
 	struct gw_timer timer; /* the next try on a full disk, or idleness */
 	bool busy;             /* the flying batch is in flight, or waits for a full disk */
@@ -143,22 +147,24 @@ static int segment_begin(struct gw_journal_file *file)
 	return 0;
 }
 
-/* Takes space for the next batches, so that a sync need not write a new size each time. Where that
- * is not possible, the write itself takes it, or says why not. */
-static void space_take(struct gw_journal_file *file, uint64_t end)
+/* Writes zeros behind a small batch where the next ones will go. A sync of blocks that were written
+ * before is a sync of data alone; new blocks, reserved by fallocate or not, also commit the file
+ * system's own journal (README, the journal). */
+static void space_take(struct gw_journal_file *file)
 {
-	uint64_t more = file->space;
+	uint64_t end = file->encoder.offset;
+	uint8_t *zeros;
 
 	if (end <= file->space)
 		return;
-	if (more < SPACE_BYTES_MIN)
-		more = SPACE_BYTES_MIN;
-	if (more > SPACE_BYTES_MAX)
-		more = SPACE_BYTES_MAX;
-	if (fallocate(file->fd, 0, (off_t)file->space, (off_t)(end - file->space + more)) == 0)
-		file->space = end + more;
-	else
-		file->space = end;
+	file->space = end;
+	if (file->filling.size > SPACE_BATCH_BYTES_MAX)
+		return;
+	zeros = gw_buf_grow(&file->filling, SPACE_BYTES);
+	if (!zeros)
+		return; /* it is a help, no more */
+	memset(zeros, 0, SPACE_BYTES);
+	file->space += SPACE_BYTES;
 }
 
 /* -- batches -- */
@@ -224,8 +230,9 @@ static void flush(void *context)
 		fail(file, error, "a write");
 		return;
 	}
-	space_take(file, encoder->offset);
+	file->flying_bytes = file->filling.size;
 	file->log_bytes += file->filling.size;
+	space_take(file);
 	file->flying = file->filling;
 	file->flying_since_us = file->filling_since_us;
 	file->flying_seq = encoder->next - 1;
@@ -260,7 +267,8 @@ static void snapshot_failed(struct gw_journal_file *file, int error)
 	gw_log("journal-snapshot-failed", "folder=%s seq=%" PRIu64 " error=\"%s\"", file->directory,
 	       gw_journal_snapshot_seq(file->snapshot), strerror(-error));
 	file->snapshot = gw_journal_snapshot_free(file->snapshot);
-	file->snapshot_retry_us = gw_clock_mono_us() + 60 * GW_US_PER_S;
+	file->snapshot_retry_us = gw_clock_mono_us() + SNAPSHOT_RETRY_US;
+	file->log_bytes += file->log_bytes_before;
 	file->counts.snapshots_failed++;
 }
 
@@ -326,7 +334,7 @@ static void written(void *context, const struct gw_journal_written *written)
 		return;
 	}
 	file->counts.batches++;
-	file->counts.bytes += file->flying.size;
+	file->counts.bytes += file->flying_bytes;
 	file->counts.durable_seq = file->flying_seq;
 	file->busy = false;
 	file->full = false;
@@ -428,6 +436,7 @@ int gw_journal_file_snapshot(struct gw_journal_file *file, const struct gw_node 
 					snapshot_done, file, &file->snapshot);
 	if (error < 0)
 		return error;
+	file->log_bytes_before = file->log_bytes;
 	file->log_bytes = 0;
 	file->rotate = true;
 	gw_reactor_defer(file->options.reactor, &file->flush);
@@ -561,7 +570,7 @@ static struct gw_journal_file *file_new(const struct gw_journal_file_options *op
 	(void)snprintf(
 		file->queue_text, sizeof(file->queue_text),
 		"the disk of the journal folder %s is slow: more than %u MiB of records wait",
-		file->directory, GW_JOURNAL_QUEUE_BYTES_MAX >> 21);
+		file->directory, GW_JOURNAL_QUEUE_BYTES_MAX / 2 >> 20);
 	return file;
 }
 
