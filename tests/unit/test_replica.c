@@ -288,7 +288,7 @@ static void start_member(struct member *member)
 		.name = name,
 		.address = "tcp://somewhere",
 		.lease_ttl_s = 1,
-		.chunk_interval_us = 5 * GW_US_PER_MS,
+		.chunk_interval_us = 40 * GW_US_PER_MS,
 		.collect_after_us = 300 * GW_US_PER_MS,
 		.calls = {.reset = on_reset,
 			  .piece = on_piece,
@@ -355,6 +355,8 @@ static void send(struct member *member, const struct gw_store_request *request)
 	if (chance(world, 30000))
 		flight->do_us += below(world, 1500000);
 	flight->tell_us = flight->do_us + 200 + below(world, 3000);
+	if (chance(world, 30000))
+		flight->tell_us += below(world, 400000);
 	if (member->cut_us > world->now_us && !world->calm) {
 		flight->do_us = NEVER;
 		flight->tell_us = deadline_us;
@@ -362,8 +364,8 @@ static void send(struct member *member, const struct gw_store_request *request)
 	} else if (chance(world, 10000)) { /* its answer is lost, at once or by silence */
 		flight->tell_us = below(world, 2) ? flight->do_us : deadline_us;
 		flight->unknown = true;
-	} else if (chance(world, 10000)) { /* given up, and carried out long after */
-		flight->do_us = world->now_us + below(world, 20 * GW_US_PER_S);
+	} else if (chance(world, 30000)) { /* given up, and carried out long after */
+		flight->do_us = world->now_us + below(world, 5 * GW_US_PER_S);
 		flight->unknown = true;
 	}
 	if (flight->tell_us > deadline_us) {
@@ -487,6 +489,8 @@ static void work(struct member *member)
 	if (!member->leads || !gw_replica_valid(member->replica, local_us(member)) ||
 	    gw_replica_stalled(member->replica, local_us(member)) || member->stopping)
 		return;
+	if (world->now_us / GW_US_PER_S % 2 == 0 && !world->calm)
+		count = 0; /* quiet seconds, in which a late append meets no newer record */
 	for (uint64_t i = 0; i < count; i++)
 		append(member);
 	if (!member->snapshot && gw_replica_snapshot_due(member->replica, SNAPSHOT_BYTES) &&
@@ -501,15 +505,33 @@ static void work(struct member *member)
 	}
 }
 
+/* What a member has under way is held up in the network, and comes to etcd later. */
+static void hold_flights(const struct member *member)
+{
+	struct world *world = member->world;
+
+	for (uint32_t i = 0; i < FLIGHTS_MAX; i++) {
+		struct flight *flight = &world->flights[i];
+
+		if (!flight->request || flight->member != member || flight->do_us == NEVER)
+			continue;
+		flight->do_us = world->now_us + below(world, 5 * GW_US_PER_S);
+		flight->unknown = true;
+	}
+}
+
 static void hurt(struct world *world)
 {
 	struct member *member = &world->members[below(world, MEMBERS)];
+	uint64_t what = chance(world, 12000) ? 1 + below(world, 3) : 0;
 
-	if (chance(world, 4000) && member->replica)
+	if (what != 0 && below(world, 2))
+		hold_flights(member);
+	if (what == 1 && member->replica)
 		end_member(member, world->now_us + below(world, 3 * GW_US_PER_S));
-	if (chance(world, 4000))
+	if (what == 2)
 		member->paused_us = world->now_us + below(world, 4 * GW_US_PER_S);
-	if (chance(world, 4000))
+	if (what == 3)
 		member->cut_us = world->now_us + below(world, 3 * GW_US_PER_S);
 	if (chance(world, 2000) && runs(member) && !member->stopping) {
 		member->stopping = true;
@@ -522,7 +544,6 @@ static void hurt(struct world *world)
 
 static void act(struct world *world)
 {
-	hurt(world);
 	for (uint32_t i = 0; i < MEMBERS; i++) {
 		struct member *member = &world->members[i];
 
@@ -532,6 +553,7 @@ static void act(struct world *world)
 			work(member);
 		pump(member);
 	}
+	hurt(world); /* while what was just sent is under way */
 }
 
 /* By its own clock each member must know when it may no longer speak. */
