@@ -209,6 +209,20 @@ static void stop_orderly(struct daemon *daemon)
 		;
 }
 
+/* -EINVAL, and stderr says why. */
+static int check_options(const struct run_options *run)
+{
+	if (gw_listen_check("listen", run->listen) != 0 ||
+	    (run->advertise && gw_listen_check("advertise", run->advertise) != 0))
+		return -EINVAL;
+	if (run->etcd || (!run->advertise && !run->etcd_prefix && !run->etcd_ca &&
+			  !run->etcd_certificate && !run->etcd_key && !run->etcd_user_file))
+		return 0;
+	(void)fprintf(stderr, "godwit-scheduler: --advertise and the options that begin with "
+			      "--etcd- mean nothing without --etcd\n");
+	return -EINVAL;
+}
+
 int gw_command_run(const struct gw_command *command, void *options, int operand_count,
 		   char **operands)
 {
@@ -219,7 +233,7 @@ int gw_command_run(const struct gw_command *command, void *options, int operand_
 	(void)command;
 	(void)operand_count;
 	(void)operands;
-	if (gw_listen_check(run->listen) != 0)
+	if (check_options(run) != 0)
 		return EXIT_USAGE;
 	if (make_daemon(&daemon, &fault) != 0) {
 		free_daemon(&daemon);

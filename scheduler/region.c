@@ -42,16 +42,16 @@ int gw_listen_endpoint(const char *address, uint64_t port,
 	return -EINVAL;
 }
 
-int gw_listen_check(const char *address)
+int gw_listen_check(const char *option, const char *address)
 {
 	uint8_t bytes[sizeof(struct in6_addr)];
 
 	if (inet_pton(AF_INET, address, bytes) == 1 || inet_pton(AF_INET6, address, bytes) == 1)
 		return 0;
 	(void)fprintf(stderr,
-		      "godwit-scheduler: --listen: found \"%s\", expected an IP address like "
+		      "godwit-scheduler: --%s: found \"%s\", expected an IP address like "
 		      "10.0.0.1 or fd00::1\n",
-		      address);
+		      option, address);
 	return -EINVAL;
 }
 
@@ -194,7 +194,7 @@ int gw_command_token(const struct gw_command *command, void *options, int operan
 	(void)command;
 	(void)operand_count;
 	(void)operands;
-	if (gw_listen_check(token->listen) != 0)
+	if (gw_listen_check("listen", token->listen) != 0)
 		return EXIT_USAGE;
 	if (access(token->ticket, F_OK) == 0) { /* before a token is made for it */
 		gw_fault_set(&fault, "%s exists and is not overwritten", token->ticket);

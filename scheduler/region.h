@@ -14,7 +14,7 @@ int gw_listen_endpoint(const char *address, uint64_t port,
 		       char ret_endpoint[GW_ENDPOINT_BYTES_MAX + 1], struct gw_fault *fault);
 /* Names are not looked up: what the joiner reaches must not change with a name server's word. 0;
  * -EINVAL: not an IP address, and stderr says so. */
-int gw_listen_check(const char *address);
+int gw_listen_check(const char *option, const char *address);
 /* What `init` made. 0; negative errno with a sentence. */
 int gw_region_open(const char *state, struct gw_keys **ret_keys, struct gw_region *ret_region,
 		   struct gw_fault *fault);

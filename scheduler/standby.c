@@ -61,6 +61,7 @@ struct standby {
 	uint32_t spreading_count;
 	uint32_t next_own; /* identity to be looked at */
 	bool own_waits;    /* one of them is on its way */
+	bool marked;       /* STATE/etcd is written */
 	bool stopped;
 };
 
@@ -120,12 +121,36 @@ static void tell_list(struct standby *standby)
 
 static void put_own(struct standby *standby);
 
+/*
+ * A state folder's journal is in one place for good: the other would begin without the region's
+ * jobs, and agents would end what it does not know. Etcd was read, so it is that one.
+ */
+static int mark(struct standby *standby)
+{
+	char path[GW_PATH_BYTES];
+	char text[GW_REPLICA_PREFIX_BYTES + 1];
+	struct gw_fault fault = {""};
+	int r;
+
+	if (standby->marked)
+		return 0;
+	(void)gw_file_path(path, sizeof(path), standby->daemon->options->common.state, MARK_FILE);
+	(void)snprintf(text, sizeof(text), "%s\n", standby->prefix);
+	r = gw_file_write(path, 0600, false, text, strlen(text), &fault);
+	if (r == 0)
+		standby->marked = true;
+	else
+		fail_with(standby, &fault);
+	return r;
+}
+
 static void following(void *context, const char *leader, uint64_t seq)
 {
 	struct standby *standby = context;
 
 	gw_log("following", "seq=%" PRIu64 " leader=\"%s\"", seq, leader[0] ? leader : "none yet");
-	put_own(standby);
+	if (mark(standby) == 0)
+		put_own(standby);
 }
 
 static void leader(void *context, uint64_t term, uint64_t seq)
@@ -134,6 +159,8 @@ static void leader(void *context, uint64_t term, uint64_t seq)
 	struct gw_fault fault = {""};
 
 	CHECK(gw_node_seq(standby->daemon->core) == seq);
+	if (mark(standby) != 0)
+		return;
 	put_own(standby);
 	if (gw_leader_begin(standby->daemon, term, &fault) != 0)
 		fail_with(standby, &fault);
@@ -373,28 +400,19 @@ static int make_names(struct standby *standby, struct gw_fault *fault)
 	return 0;
 }
 
-/*
- * A state folder's journal is in one place for good: the other would begin without the region's
- * jobs, and agents would end what it does not know.
- */
-static int mark_etcd(const struct standby *standby, struct gw_fault *fault)
+static int check_place(const struct standby *standby, struct gw_fault *fault)
 {
-	const char *state = standby->daemon->options->common.state;
 	char path[GW_PATH_BYTES];
-	char text[GW_REPLICA_PREFIX_BYTES + 1];
 
-	(void)gw_file_path(path, sizeof(path), state, GW_JOURNAL_DIRECTORY); /* as the keys' path */
-	if (access(path, F_OK) == 0) {
-		gw_fault_set(fault,
-			     "%s holds this region's journal, and the one in etcd would begin "
-			     "without its jobs: start without --etcd, or move the folder away to "
-			     "leave them behind",
-			     path);
-		return -EEXIST;
-	}
-	(void)gw_file_path(path, sizeof(path), state, MARK_FILE);
-	(void)snprintf(text, sizeof(text), "%s\n", standby->prefix);
-	return gw_file_write(path, 0600, false, text, strlen(text), fault);
+	(void)gw_file_path(path, sizeof(path), standby->daemon->options->common.state,
+			   GW_JOURNAL_DIRECTORY); /* as short as the keys' */
+	if (access(path, F_OK) != 0)
+		return 0;
+	gw_fault_set(fault,
+		     "%s holds this region's journal, and the one in etcd would begin without its "
+		     "jobs: start without --etcd, or move the folder away to leave them behind",
+		     path);
+	return -EEXIST;
 }
 
 int gw_standby_marked(const struct daemon *daemon, struct gw_fault *fault)
@@ -467,7 +485,7 @@ int gw_standby_begin(struct daemon *daemon, struct gw_fault *fault)
 		      randombytes_random());
 	r = make_names(standby, fault);
 	if (r == 0)
-		r = mark_etcd(standby, fault);
+		r = check_place(standby, fault);
 	return r == 0 ? open_etcd(standby, fault) : r;
 }
 

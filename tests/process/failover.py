@@ -11,6 +11,7 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "support"))
 from etcd_cluster import EtcdCluster, etcd_missing  # noqa: E402
+from load import Load  # noqa: E402
 from region import AGENT, CTL, SCHEDULER, Failed, Region, free_ports, run, wait_for  # noqa: E402
 
 HERE = "127.0.0.1"
@@ -50,7 +51,7 @@ class SharedRegion(Region):
             log.rename(self.folder / f"{name}-{sum(1 for _ in self.folder.glob('*.log'))}.log")
         return self.spawn(name, SCHEDULER, "run", "--state", self.folder / name, "--listen", HERE,
                           "--port", self.ports[name], "--etcd", self.etcd.endpoints,
-                          "--etcd-lease", "1 s")
+                          "--etcd-lease", "1 s", "--snapshot-after", "64 KiB")
 
     def ticket(self, name, *options, at="a"):
         run(SCHEDULER, "token", "--state", self.folder / at, "--listen", HERE, "--port",
@@ -115,6 +116,26 @@ def leader_killed(region):
         expect_one_run(region, job, ran)
         region.wait_state(region.submit("exit 0", f"after-{round_number}"), "succeeded")
         region.serve(first)
+
+
+def killed_under_load(region):
+    """Users submit while leaders are killed, and snapshots are made and read: nothing is lost or
+    doubled."""
+    with Load(region) as load:
+        for round_number in range(3):
+            first = wait_for("a leader", region.leader)
+            second = region.other(first)
+            region.wait_following(second)
+            target = len(load.told) + 20
+            wait_for(f"{target} jobs", lambda: len(load.told) >= target)
+            if round_number == 2:
+                wait_for("a snapshot", lambda: any(
+                    "/snapshot/" in key for key in region.etcd.keys("/godwit/test/")), 60)
+            region.kill(first)
+            region.wait_leader(second)
+            region.serve(first)
+    load.settle()
+    print(f"{len(load.told)} jobs acknowledged over 3 kills")
 
 
 def leader_stopped(region):
@@ -213,7 +234,7 @@ def one_place_for_the_journal(region):
     region.wait_up("n1")
 
 
-TESTS = [leader_killed, leader_stopped, leader_paused, joined_anywhere, etcd_away,
+TESTS = [leader_killed, killed_under_load, leader_stopped, leader_paused, joined_anywhere, etcd_away,
          one_place_for_the_journal]
 
 
