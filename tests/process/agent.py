@@ -200,12 +200,14 @@ def keeper_stopped(region):
     region.wait_state(job, "running")
     keeper = region.keeper_pid("n1")
     os.kill(keeper, signal.SIGSTOP)
-    kill_hard(region, "n1")  # the next one connects to it, and hears nothing either
-    os.kill(keeper, signal.SIGCONT)
-    region.start_agent("n1", ("--telemetry", "1 s"))
-    region.wait_up("n1")
-    os.kill(keeper, signal.SIGSTOP)
     try:
+        kill_hard(region, "n1")  # the next one connects to it, and hears nothing either
+        region.start_agent("n1", ("--telemetry", "1 s"))
+        log = region.folder / "agent-n1.log"
+        wait_for("the agent to say so", lambda: "its keeper does not answer" in log.read_text())
+        os.kill(keeper, signal.SIGCONT)
+        region.wait_up("n1")
+        os.kill(keeper, signal.SIGSTOP)
         wait_node(region, "n1", "draining", "its keeper does not answer")
         second = region.submit("exit 0", "second")
         wait_for("why it waits", lambda: region.job(second)["wait_reason"])
