@@ -81,7 +81,7 @@ static bool may_place(const struct task *task, const Godwit__TaskPlaced__Placed 
 {
 	return task->state == TASK_WAITING &&
 	       (placed->attempt == task->attempt_last + 1 ||
-		(placed->attempt == task->attempt && task->attempt > 0));
+		(placed->attempt == task->attempt && task->attempt > 0 && !task->ended));
 }
 
 void former_free(struct task *task)
@@ -147,6 +147,7 @@ static void adopt_former(struct task *task)
 	former->devices = NULL;
 	former_free(task);
 	task->unheard = false;
+	task->ended = false;
 	task->sent = true;
 }
 
@@ -209,6 +210,7 @@ static int apply_placed(struct scheduler *s, const Godwit__TaskPlaced *record, i
 		if (!join_devices(placed, &task->devices))
 			return -ENOMEM;
 		task->unheard = false;
+		task->ended = false;
 		task->node = node;
 		task->attempt = placed->attempt;
 		task->port = (uint16_t)placed->port;
@@ -312,10 +314,11 @@ static int apply_changed(struct scheduler *s, const Godwit__TaskChanged *changed
 		task_set_state(task, TASK_RUNNING);
 		break;
 	case GODWIT__TASK_CHANGE__TASK_ENDED:
-		if (!task_held(task) && task->state != TASK_WAITING)
+		if ((!task_held(task) && task->state != TASK_WAITING) || task->ended)
 			return -EPROTO;
 		result = note_end(task, changed);
 		task->unheard = false;
+		task->ended = true;
 		if (changed->exit_code == 0 && changed->signal == 0 &&
 		    (!task->error || changed->remark))
 			task_set_state(task, TASK_SUCCEEDED);

@@ -75,7 +75,8 @@ static uint64_t mix_task(uint64_t hash, const struct task *task)
 	hash = mix_usage(hash, &task->usage);
 	hash = mix_text(hash, task->devices);
 	hash = mix_text(hash, task->error);
-	hash = mix_u64(hash, task->unheard | (uint64_t)task->attempt_last << 32);
+	hash = mix_u64(hash, (task->unheard | (uint64_t)task->ended << 1 |
+			      (uint64_t)task->attempt_last << 32));
 	if (task->former)
 		hash = mix_former(hash, task->former);
 	return mix(hash, &task->node->id, sizeof(task->node->id));

@@ -145,7 +145,7 @@ static bool take_back(struct scheduler *s, struct node *node, struct task *task,
 	Godwit__TaskPlaced__Placed *places[] = {&place};
 	uint16_t bits = node_device_bits(node, task->devices);
 
-	if (task->state != TASK_WAITING || task->node != node || task->job->gang)
+	if (task->state != TASK_WAITING || task->ended || task->node != node || task->job->gang)
 		return false;
 	if (node->info_bytes && !node_fits(node, &task->job->need, task->port, bits))
 		return false;

@@ -159,6 +159,7 @@ static int take_task(struct scheduler *s, struct job *job, const Godwit__Snapsho
 	task->signal = from->signal;
 	task->started_wall_us = from->started_wall_us;
 	task->unheard = from->unheard;
+	task->ended = from->ended;
 	task->attempt_last = from->attempt_last > 0 ? from->attempt_last : from->attempt;
 	if (from->usage)
 		task_note_usage(task, from->usage);

@@ -255,6 +255,7 @@ static void fill_task(struct writer *w, const struct task *task, Godwit__Snapsho
 		out->error = task->error;
 	out->started_wall_us = task->started_wall_us;
 	out->unheard = task->unheard;
+	out->ended = task->ended;
 	if (task->attempt_last != task->attempt)
 		out->attempt_last = task->attempt_last;
 	if (task->former) {

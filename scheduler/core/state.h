@@ -185,7 +185,8 @@ struct task {
 	uint32_t failures;
 	uint32_t losses;
 	uint8_t state; /* enum task_state */
-	bool unheard;  /* its last attempt was lost by silence alone */
+	bool ended;    /* the end of its attempt is on record */
+	bool unheard;  /* its attempt was lost by silence alone */
 	uint16_t port;
 	uint16_t port_count;
 	uint32_t rtt_us;

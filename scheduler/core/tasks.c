@@ -364,12 +364,12 @@ static void status_ended(struct scheduler *s, struct task *task, const Godwit__T
 	task_after(s, task);
 }
 
-/* An end that is heard only after the attempt was given up for its silence counts, if nothing else
- * was begun. One that was heard before is said again until it is forgotten, and counts once. */
+/* An end that is heard only after the attempt was given up counts, if nothing else was begun. One
+ * that is on record is said again until it is forgotten, and counts once. */
 static bool counts_still(const struct task *task, const struct node *node,
 			 struct gw_attempt_id attempt, const Godwit__TaskStatus *status)
 {
-	return task->state == TASK_WAITING && task->unheard && task->attempt == attempt.attempt &&
+	return task->state == TASK_WAITING && !task->ended && task->attempt == attempt.attempt &&
 	       task->node == node && !task->job->gang &&
 	       status->state == GODWIT__ATTEMPT_STATE__ATTEMPT_EXITED;
 }

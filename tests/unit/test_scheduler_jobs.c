@@ -219,6 +219,33 @@ static void failures_are_tried_again(void **state)
 	}
 }
 
+/* A failure that is told again before the next attempt has a place is one failure. */
+static void an_end_counts_once(void **state)
+{
+	struct world *w = world_new(64);
+	struct spec spec;
+	struct gw_job_id job;
+	struct gw_attempt_id attempt;
+	uint32_t records;
+
+	(void)state;
+	(void)world_add(w, "east");
+	spec_init(&spec, TASK, 1);
+	spec.spec.attempts_max = 2;
+	job = world_submit(w, &spec);
+	attempt = world_started(w, 0);
+	w->hold_plans = true;
+	world_status(w, 0, attempt, EXITED, 3);
+	records = w->record_count;
+	world_status(w, 0, attempt, EXITED, 3);
+	assert_non_null(world_take(w, 0, GODWIT__BODY__KIND_TASK_FORGET));
+	world_status(w, 0, attempt, RUNNING, 0); /* nor does it live again */
+	assert_int_equal(w->record_count, records);
+	assert_string_equal(world_job(w, job)->tasks[0]->state, "waiting");
+	world_restart_snapshot(w);
+	world_free(w);
+}
+
 static void a_running_job_is_cancelled(void **state)
 {
 	struct world *w = world_new(64);
@@ -724,6 +751,7 @@ int main(void)
 		cmocka_unit_test(an_array_fills_what_is_free),
 		cmocka_unit_test(a_remark_is_no_failure),
 		cmocka_unit_test(failures_are_tried_again),
+		cmocka_unit_test(an_end_counts_once),
 		cmocka_unit_test(a_running_job_is_cancelled),
 		cmocka_unit_test(only_its_tenant_sees_a_job),
 		cmocka_unit_test(the_same_nonce_is_the_same_job),
