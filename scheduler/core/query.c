@@ -67,6 +67,14 @@ void query_job_info(struct scheduler *s, const struct job *job, Godwit__JobInfo 
 				 s->nodes.count == 0 ? "no node has joined the region yet"
 				 : job->wait_reason  ? job->wait_reason
 						     : "");
+	ret_info->disconnect = gw_arena_alloc(&s->arena, sizeof(*ret_info->disconnect));
+	if (ret_info->disconnect) {
+		godwit__disconnect_policy__init(ret_info->disconnect);
+		ret_info->disconnect->lost_after_us =
+			job->lost_after_us ? job->lost_after_us : job->lease_us;
+		ret_info->disconnect->replace = (Godwit__Replace)job->replace;
+		ret_info->disconnect->reconcile = (Godwit__Reconcile)job->reconcile;
+	}
 	if (job->prediction.present) {
 		ret_info->prediction = gw_arena_alloc(&s->arena, sizeof(*ret_info->prediction));
 		if (ret_info->prediction)

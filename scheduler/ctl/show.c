@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "proto/base/check.h"
 #include "scheduler/ctl/ctl.h"
 
 #define NOTES_MAX 20      /* lines of notes below a table */
@@ -77,6 +78,28 @@ static const char *kind_name(Godwit__JobKind kind)
 	return "?";
 }
 
+static void show_disconnect(const Godwit__DisconnectPolicy *policy)
+{
+	static const char *const replaces[] = {
+		[GODWIT__REPLACE__REPLACE_AFTER_LEASE] = "and replaced once its lease has ended",
+		[GODWIT__REPLACE__REPLACE_AT_ONCE] = "and replaced at once",
+		[GODWIT__REPLACE__REPLACE_NEVER] = "but waited for",
+	};
+	static const char *const reconciles[] = {
+		[GODWIT__RECONCILE__RECONCILE_KEEP_REPLACEMENT] = "",
+		[GODWIT__RECONCILE__RECONCILE_KEEP_ORIGINAL] = "; on return the original stays",
+		[GODWIT__RECONCILE__RECONCILE_KEEP_LONGEST] =
+			"; on return the one that ran for longer stays",
+	};
+
+	if (!policy || (unsigned)policy->replace >= GW_ARRAY_COUNT(replaces) ||
+	    (unsigned)policy->reconcile >= GW_ARRAY_COUNT(reconciles))
+		return;
+	(void)printf("Cut off  a task is lost after %s, %s%s\n",
+		     ctl_duration(policy->lost_after_us).text, replaces[policy->replace],
+		     reconciles[policy->reconcile]);
+}
+
 void ctl_show_job(const Godwit__JobInfo *job)
 {
 	(void)printf("Job      %s %s (%s)\n", ctl_job_id(job->job).text, job->name,
@@ -93,6 +116,7 @@ void ctl_show_job(const Godwit__JobInfo *job)
 		(void)printf(
 			"Took     %s\n",
 			ctl_duration((uint64_t)(job->ended_wall_us - job->submitted_wall_us)).text);
+	show_disconnect(job->disconnect);
 	ctl_show_prediction(job->prediction);
 }
 
