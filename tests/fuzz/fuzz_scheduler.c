@@ -1,8 +1,10 @@
 /*
- * Arbitrary bodies from authenticated peers to the scheduler's core. The input is pieces: a byte
- * that says who speaks (or what the link does), two of length, and a body. The core may refuse; its
- * invariants hold after every step, and a replay of its records gives the same state.
+ * Sequences of events into the scheduler's core. The input is pieces: a byte that says who speaks
+ * (or what happens), two of length, and a body, which may be anything. The core may refuse; its
+ * invariants hold after every step, a replay of its records gives the same state, and so does a
+ * snapshot. A snapshot that was damaged is refused, or makes a state that holds the invariants.
  */
+#include <errno.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -14,11 +16,13 @@
 #include "proto/step.h"
 #include "scheduler/core/check.h"
 #include "scheduler/core/scheduler.h"
+#include "scheduler/place/plan.h"
 
 #define NODES 3u
 #define PLANS_MAX 64u
 #define RECORDS_MAX 4096u
 #define PIECES_MAX 256u
+#define SNAPSHOT_PIECES_MAX 64u
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size);
 
@@ -40,18 +44,24 @@ struct world {
 	uint32_t planned_count;
 	struct record records[RECORDS_MAX];
 	uint32_t record_count;
+	struct record pieces[SNAPSHOT_PIECES_MAX];
+	uint32_t piece_count;
 };
+
+static void keep(struct record *record, const uint8_t *bytes, size_t size)
+{
+	record->bytes = malloc(size + 1);
+	CHECK(record->bytes);
+	memcpy(record->bytes, bytes, size);
+	record->size = size;
+}
 
 static void carry_out(struct world *world, const struct gw_effect *effect)
 {
 	if (effect->kind == GW_EFFECT_APPEND) {
-		struct record *record = &world->records[world->record_count++];
-
-		CHECK(world->record_count < RECORDS_MAX);
-		record->bytes = malloc(effect->append.size + 1);
-		CHECK(record->bytes);
-		memcpy(record->bytes, effect->append.bytes, effect->append.size);
-		record->size = effect->append.size;
+		CHECK(world->record_count + 1 < RECORDS_MAX);
+		keep(&world->records[world->record_count++], effect->append.bytes,
+		     effect->append.size);
 	} else if (effect->kind == GW_EFFECT_PLAN) {
 		struct gw_event *event = &world->planned[world->planned_count++];
 
@@ -118,15 +128,116 @@ static void speak(struct world *world, uint8_t who, const Godwit__Body *body)
 	step(world, event);
 }
 
+static void role(struct world *world, bool leader, uint64_t term)
+{
+	struct gw_event event = {.kind = GW_EVENT_ROLE};
+
+	event.role.leader = leader;
+	event.role.term = term;
+	step(world, event);
+}
+
+static int take_piece(void *context, const uint8_t *bytes, size_t size)
+{
+	struct world *world = context;
+
+	CHECK(world->piece_count < SNAPSHOT_PIECES_MAX);
+	keep(&world->pieces[world->piece_count++], bytes, size);
+	return 0;
+}
+
+static void take_snapshot(struct world *world)
+{
+	world->piece_count = 0;
+	CHECK(gw_node_snapshot(world->node, take_piece, world) == 0);
+}
+
+static struct gw_node *core_new(const struct world *world)
+{
+	struct gw_node *node = gw_scheduler_new(&world->config);
+
+	CHECK(node);
+	return node;
+}
+
+/* 0, or the first error. The pieces go. */
+static int restore(struct world *world, struct gw_node *node)
+{
+	int result = 0;
+
+	for (uint32_t i = 0; i < world->piece_count; i++) {
+		if (result == 0)
+			result = gw_node_restore(node, world->pieces[i].bytes,
+						 world->pieces[i].size);
+		free(world->pieces[i].bytes);
+	}
+	world->piece_count = 0;
+	return result;
+}
+
+static void restart_from_snapshot(struct world *world)
+{
+	struct gw_node *node = core_new(world);
+
+	take_snapshot(world);
+	CHECK(restore(world, node) == 0);
+	CHECK(gw_node_digest(node) == gw_node_digest(world->node));
+	gw_node_free(world->node);
+	world->node = node;
+	step(world, (struct gw_event){.kind = GW_EVENT_START});
+}
+
+static void drop_plans(const struct gw_effects *effects)
+{
+	for (uint32_t i = 0; i < effects->count; i++) {
+		const struct gw_effect *effect = &effects->list[i];
+
+		if (effect->kind == GW_EFFECT_PLAN)
+			gw_plan_free(effect->plan.run(effect->plan.snapshot, 1, 1));
+	}
+}
+
+/* Some bytes of a snapshot are others: pairs of a place and a value. */
+static void restore_damaged(struct world *world, const uint8_t *bytes, size_t size)
+{
+	struct gw_event start = {.kind = GW_EVENT_START, .now = world->now};
+	struct gw_node *node = core_new(world);
+	char text[GW_CHECK_TEXT_BYTES];
+	struct record *record;
+	int result;
+
+	take_snapshot(world);
+	for (; size >= 3; bytes += 3, size -= 3) {
+		record = &world->pieces[bytes[0] % world->piece_count];
+		record->bytes[(bytes[0] + 256u * bytes[1]) % record->size] ^= bytes[2];
+	}
+	if (restore(world, node) == 0) {
+		CHECK(gw_scheduler_check(node, text));
+		gw_effects_clear(&world->effects);
+		result = gw_node_step(node, &start, &world->effects);
+		CHECK(result == 0 || result == -EPROTO); /* the last piece was not marked so */
+		CHECK(gw_scheduler_check(node, text));
+		drop_plans(&world->effects);
+	}
+	gw_node_free(node);
+}
+
 /* One piece: 0-2 a node's state channel, 3-5 its heartbeats, 6 a user, 7 an operator, 8-10 a node
- * connects, 11-13 its link is cut, 14 time passes. */
+ * connects, 11-13 its link is cut, 14 time passes, 15 a role, 16 a restart, 17 a damaged snapshot.
+ */
 static void piece(struct world *world, uint8_t who, const uint8_t *bytes, size_t size)
 {
 	struct gw_event down = {.kind = GW_EVENT_PEER_DOWN};
 	const Godwit__Body *body;
 	struct gw_arena arena;
 
-	if (who >= 14) {
+	if (who == 17) {
+		restore_damaged(world, bytes, size);
+	} else if (who == 16) {
+		restart_from_snapshot(world);
+	} else if (who == 15) {
+		role(world, size % 2 == 0, size);
+	} else if (who == 14) {
 		pass(world, (size + 1) * (size + 1) * GW_US_PER_MS * 100);
 	} else if (who >= 11) {
 		down.peer_down.node = world->agents[who - 11].node;
@@ -209,7 +320,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 		size_t length = (size_t)bytes[1] | (size_t)bytes[2] << 8;
 
 		length = length < size - 3 ? length : size - 3;
-		piece(world, bytes[0] % 16, bytes + 3, length);
+		piece(world, bytes[0] % 18, bytes + 3, length);
 		bytes += 3 + length;
 		size -= 3 + length;
 	}
