@@ -88,7 +88,81 @@ static void read_accepted(struct sim_check *check, uint64_t seq,
 	}
 	job->seq = seq;
 	job->task_count = accepted->spec->task_count;
+	check->unplaced += job->task_count;
+	if (check->unplaced > check->unplaced_max)
+		sim_check_broken(check,
+				 "a job is accepted, and %" PRIu32
+				 " of its user's tasks wait; %" PRIu32 " may",
+				 check->unplaced, check->unplaced_max);
 	job->gang = accepted->spec->kind == GODWIT__JOB_KIND__JOB_SERVE;
+}
+
+/* It waits for its first place no more. */
+static void settle(struct sim_check *check, struct sim_task *task)
+{
+	if (task->settled)
+		return;
+	task->settled = true;
+	check->unplaced--;
+}
+
+static void read_cancelled(struct sim_check *check, const Godwit__JobCancelled *cancelled)
+{
+	const struct sim_job *job;
+	struct gw_job_id id;
+
+	if (!gw_wire_read_id(cancelled->job, &id.id) || !(job = gw_table_find(&check->jobs, &id))) {
+		sim_check_broken(check, "a job is cancelled that was never accepted");
+		return;
+	}
+	for (uint32_t i = 0; i < job->task_count; i++)
+		settle(check, need_task(check, id, i));
+}
+
+/* What its keeper keeps of it; NULL: it is not where it was placed last. */
+static const struct sim_attempt *kept(const struct sim_check *check, const struct sim_task *task,
+				      const struct gw_attempt_id *id)
+{
+	const struct sim_agent *agent = sim_grid_agent(check->grid, task->node);
+
+	if (!agent || id->attempt != task->attempt_placed)
+		return NULL;
+	return gw_table_find(&agent->keeper.attempts, id);
+}
+
+/* An end counts once, with what its keeper measured. */
+static void read_changed(struct sim_check *check, const Godwit__TaskChanged *changed)
+{
+	const struct sim_attempt *attempt;
+	struct gw_attempt_id id;
+	struct sim_task *task;
+	uint64_t measured_us;
+
+	if (!gw_wire_read_attempt(changed->attempt, &id)) {
+		sim_check_broken(check, "an attempt changes that has no name");
+		return;
+	}
+	if (changed->change == GODWIT__TASK_CHANGE__TASK_STARTED)
+		return;
+	task = need_task(check, id.job, id.task_index);
+	settle(check, task);
+	if (changed->change != GODWIT__TASK_CHANGE__TASK_ENDED)
+		return;
+	if (id.attempt > 0 && id.attempt == task->attempt_ended)
+		sim_check_broken(check, "the end of an attempt is recorded twice");
+	task->attempt_ended = id.attempt;
+	if (changed->usage)
+		task->usage_us = changed->usage->wall_us;
+	attempt = kept(check, task, &id);
+	if (!attempt || !attempt->started_us ||
+	    attempt->state != GODWIT__ATTEMPT_STATE__ATTEMPT_EXITED)
+		return;
+	check->ends_metered++;
+	measured_us = attempt->ended_us - attempt->started_us;
+	if (task->usage_us != measured_us)
+		sim_check_broken(check,
+				 "an attempt that ran for %" PRIu64 " us is recorded with %" PRIu64,
+				 measured_us, task->usage_us);
 }
 
 static void read_placed(struct sim_check *check, const Godwit__TaskPlaced *placed)
@@ -119,6 +193,7 @@ static void read_placed(struct sim_check *check, const Godwit__TaskPlaced *place
 					 "attempt %" PRIu32 " of a task is placed after attempt "
 					 "%" PRIu32,
 					 place->attempt, task->attempt_placed);
+		settle(check, task);
 		task->node = node;
 		task->attempt_placed = place->attempt;
 	}
@@ -139,6 +214,10 @@ void sim_check_record(struct sim_check *check, uint64_t seq, const uint8_t *byte
 		read_accepted(check, seq, record->job_accepted);
 	else if (record->kind_case == GODWIT__RECORD__KIND_TASK_PLACED)
 		read_placed(check, record->task_placed);
+	else if (record->kind_case == GODWIT__RECORD__KIND_TASK_CHANGED)
+		read_changed(check, record->task_changed);
+	else if (record->kind_case == GODWIT__RECORD__KIND_JOB_CANCELLED)
+		read_cancelled(check, record->job_cancelled);
 }
 
 /* Had an agent or its keeper seen what the lost records said? Then the loss can be found. */

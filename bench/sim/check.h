@@ -24,8 +24,11 @@ struct sim_task {
 	uint32_t attempt_began;  /* newest that really ran */
 	uint32_t running_count;
 	uint32_t began_count;
-	bool succeeded; /* an attempt ran to its end and gave 0 */
-	bool failed;    /* an attempt ran to its end and gave something else */
+	uint32_t attempt_ended; /* newest whose end is recorded */
+	uint64_t usage_us;      /* wall time recorded for it */
+	bool settled;           /* it waits for a first place no more */
+	bool succeeded;         /* an attempt ran to its end and gave 0 */
+	bool failed;            /* an attempt ran to its end and gave something else */
 };
 
 struct sim_job {
@@ -39,7 +42,10 @@ struct sim_check {
 	struct sim_grid *grid;
 	struct gw_table tasks; /* of struct sim_task */
 	struct gw_table jobs;  /* of struct sim_job: those with a durable record */
-	bool history_lost;     /* the scheduler's journal lied or was damaged, and went on */
+	uint32_t unplaced;     /* tasks that wait for their first place */
+	uint32_t unplaced_max; /* a user may have waiting */
+	uint64_t ends_metered;
+	bool history_lost; /* the scheduler's journal lied or was damaged, and went on */
 	uint64_t scan_count;
 	uint64_t began_count;
 	uint64_t again_count; /* of them, attempts after a task's first */

@@ -394,6 +394,13 @@ static void check_end(struct sim_client *client, const struct sim_order *order,
 				 "task %" PRIu32 " of job-%" PRIu32
 				 " is said to have succeeded, but never ran to a good end",
 				 info->task_index, order->number);
+	if (task && info->usage && info->attempt == task->attempt_ended &&
+	    info->usage->wall_us != task->usage_us)
+		sim_check_broken(&grid->check,
+				 "a user is told %" PRIu64 " us of use for task %" PRIu32
+				 " of job-%" PRIu32 ", and %" PRIu64 " is on record",
+				 info->usage->wall_us, info->task_index, order->number,
+				 task->usage_us);
 	if (grid->scenario->once && !succeeded && !order->cancel_asked && !order->fails &&
 	    !order->gang && (!task || !task->failed))
 		sim_check_broken(&grid->check,

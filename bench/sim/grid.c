@@ -22,6 +22,7 @@
 #define WALL_ERROR_US 20000u
 #define USAGES_MAX 64u /* more are not told: enough for the cores to see usage */
 #define PATHS_MAX 1024u
+#define WAITING_PER_CPU 5u
 #define AGENT_SNAPSHOT_BYTES (16u << 10) /* an agent's state is one small piece */
 #define PROBES 10u                       /* between two reports, to each peer */
 #define PROBE_BYTES 44u                  /* STAMP, unauthenticated (RFC 8762, 4.2.1) */
@@ -365,6 +366,7 @@ static struct gw_node *scheduler_make(struct sim_host *host)
 	config.region = "sim";
 	config.region_id = 7;
 	config.seed = grid->seed;
+	config.waiting_tasks_per_user_max = grid->check.unplaced_max;
 	config.epoch_min =
 		(uint32_t)host->epoch; /* the daemon counts its starts in a file of its own */
 	node = gw_scheduler_new(&config);
@@ -628,6 +630,9 @@ struct sim_grid *sim_grid_new(const struct sim_scenario *scenario, uint64_t seed
 	for (uint32_t i = 0; i < grid->agent_count; i++)
 		build_agent(grid, i);
 	sim_check_init(&grid->check, grid);
+	/* Few enough that a grid which is cut off for long refuses work. */
+	grid->check.unplaced_max = (uint32_t)(WAITING_PER_CPU * grid->agent_count * scenario->cpus +
+					      scenario->jobs.tasks);
 	sim_client_init(&grid->client, grid);
 	sim_timer_init(&grid->scan, scan, grid);
 	return grid;

@@ -202,6 +202,8 @@ static void end(struct sim_attempt *attempt, Godwit__AttemptState state, uint32_
 	keeper->device_used -= attempt->device_count;
 	keeper->running_count--;
 	keeper->ops->ended(keeper, attempt);
+	if (keeper->host->shared->bug == SIM_BUG_WRONG_EXIT)
+		attempt->exit_code = 0;
 	if (keeper->down) { /* how it ended, nobody will know */
 		attempt->state = GODWIT__ATTEMPT_STATE__ATTEMPT_LOST;
 		attempt->signal = 0;
@@ -358,7 +360,7 @@ static void tell(struct sim_attempt *attempt)
 		event.exited.state = attempt->state;
 		event.exited.exit_code = attempt->signal ? 0 : attempt->exit_code;
 		event.exited.signal = attempt->signal;
-		if (attempt->started_us)
+		if (attempt->started_us && attempt->state == GODWIT__ATTEMPT_STATE__ATTEMPT_EXITED)
 			usage.wall_us = usage.cpu_user_us = until_us - attempt->started_us;
 		usage.memory_peak_bytes = attempt->memory_bytes;
 		event.exited.usage = &usage;
@@ -497,12 +499,7 @@ void sim_keeper_reboot(struct sim_keeper *keeper)
 
 		sim_timer_clear(keeper->host->world, &attempt->report);
 		sim_timer_clear(keeper->host->world, &attempt->lease);
-		if (attempt->state == GODWIT__ATTEMPT_STATE__ATTEMPT_RUNNING &&
-		    keeper->host->shared->bug == SIM_BUG_KEEPER_REVIVES) {
-			attempt->state = GODWIT__ATTEMPT_STATE__ATTEMPT_LOST;
-			sim_timer_clear(keeper->host->world, &attempt->life);
-			sim_timer_clear(keeper->host->world, &attempt->kill);
-		} else if (attempt->state == GODWIT__ATTEMPT_STATE__ATTEMPT_RUNNING) {
+		if (attempt->state == GODWIT__ATTEMPT_STATE__ATTEMPT_RUNNING) {
 			end(attempt, GODWIT__ATTEMPT_STATE__ATTEMPT_LOST, 0);
 		} else if (attempt->state == GODWIT__ATTEMPT_STATE__ATTEMPT_STARTING) {
 			sim_timer_clear(keeper->host->world, &attempt->life);

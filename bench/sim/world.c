@@ -51,7 +51,8 @@ void sim_timer_set(struct sim_world *world, struct sim_timer *timer, uint64_t at
 	}
 	if (at_us < world->now_us)
 		at_us = world->now_us;
-	gw_heap_remove(&world->queue, &timer->item);
+	if (timer->item.position != 0 && timer->item.at_us == at_us)
+		return; /* it keeps its place among equals */
 	timer->item.order = ++world->order;
 	CHECK(gw_heap_set(&world->queue, &timer->item, at_us) == 0);
 }
