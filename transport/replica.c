@@ -381,6 +381,9 @@ static void note_result(struct gw_replica *replica, struct lane *lane, uint64_t 
 		lane->at_us = now_us + REFUSED_US;
 	if (answer->result == GW_STORE_NO_SPACE)
 		replica->full = true;
+	if (answer->result == GW_STORE_DONE && answer->succeeded &&
+	    lane->request.ops[0].kind == GW_STORE_PUT)
+		replica->full = false;
 	(void)snprintf(replica->trouble, sizeof(replica->trouble), "%s",
 		       answer->result == GW_STORE_DONE || !answer->text ? "" : answer->text);
 }

@@ -78,6 +78,7 @@ struct gw_replica {
 	uint64_t heard_us;
 	char trouble[200]; /* what etcd answered instead of doing it; "": nothing */
 	bool full;         /* etcd refuses for its quota */
+	char refusal[300]; /* why it refuses appends; "": it does not */
 	bool failed;
 	bool stopping;
 	uint64_t stop_us; /* then it is stopped at the latest */

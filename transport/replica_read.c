@@ -285,7 +285,7 @@ static void lead(struct gw_replica *replica, uint64_t now_us)
 	replica->role = GW_REPLICA_LEADER;
 	replica->appended_seq = replica->seq;
 	replica->due_bytes = replica->since_bytes;
-	replica->full = false;
+	replica->refusal[0] = '\0';
 	replica->allowance = GW_REPLICA_RECORDS_PER_S * GW_US_PER_S;
 	replica->allowance_us = now_us;
 	/* What an earlier leader left of an upload is collected. */
@@ -512,7 +512,8 @@ static void answer_look(struct gw_replica *replica, uint64_t now_us,
 		step_down(replica, now_us, "the leader key in etcd is gone or another's");
 		return;
 	}
-	if (!joined && replica->lease_state == LEASE_HELD) {
+	/* While etcd is full new work is refused, so perhaps nothing else asks whether it still is. */
+	if ((!joined || replica->full) && replica->lease_state == LEASE_HELD) {
 		replica->roster = ROSTER_JOIN;
 	} else if (certs && certs->mod_revision > replica->certs_seen) {
 		replica->roster = ROSTER_CERTS;

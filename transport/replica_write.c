@@ -155,7 +155,6 @@ static void durable(struct gw_replica *replica)
 
 	replica->seq = replica->batch_first->last_seq;
 	replica->last_seq = replica->seq;
-	replica->full = false;
 	replica->since_bytes += size;
 	replica->due_bytes += size;
 	drop_first_batch(replica);
@@ -169,8 +168,15 @@ void answer_append(struct gw_replica *replica, uint64_t now_us,
 	const struct gw_store_kv *sequence;
 	uint64_t last_seq = 0;
 
+	if (answer->result == GW_STORE_REFUSED)
+		(void)snprintf(
+			replica->refusal, sizeof(replica->refusal),
+			"etcd refuses to keep records (%s); look at the user and the role that "
+			"this scheduler has there",
+			replica->trouble);
 	if (answer->result != GW_STORE_DONE)
 		return; /* the same again, later */
+	replica->refusal[0] = '\0';
 	if (answer->succeeded) {
 		durable(replica);
 		return;
@@ -206,6 +212,8 @@ const char *gw_replica_stalled(const struct gw_replica *replica, uint64_t now_us
 		return "etcd is full: compact it, defragment it and disarm its alarm (etcdctl "
 		       "compact, "
 		       "defrag, alarm disarm), or give it a larger --quota-backend-bytes";
+	if (replica->refusal[0] != '\0')
+		return replica->refusal;
 	if (replica->manifest.size + replica->since_bytes > GW_REPLICA_STORE_BYTES_MAX)
 		return "the journal in etcd is larger than the 1 GiB that etcd is used for; let "
 		       "jobs "
