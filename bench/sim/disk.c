@@ -243,8 +243,10 @@ int sim_disk_sync(struct sim_disk *disk, struct sim_file *file)
 {
 	bool fails = fail_sync(disk);
 
-	if (!fails && disk->sync_lies)
+	if (!fails && disk->sync_lies) {
+		disk->lied = true;
 		return 0;
+	}
 	for (struct sim_undo **at = &file->undos; *at;) {
 		struct sim_undo *undo = *at;
 
@@ -263,7 +265,9 @@ int sim_disk_sync_folder(struct sim_disk *disk)
 {
 	if (fail_sync(disk))
 		return -EIO;
-	if (!disk->sync_lies)
+	if (disk->sync_lies)
+		disk->lied = true;
+	else
 		drop_moves(disk);
 	return 0;
 }

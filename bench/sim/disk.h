@@ -56,6 +56,7 @@ struct sim_disk {
 	bool full;
 	bool sync_fails; /* the next one, once */
 	bool sync_lies;
+	bool lied;           /* of what is written, some was called synced and was not */
 	bool damaged;        /* a bit was lost, or a write went astray */
 	uint64_t lost_bytes; /* by power cuts: written and not there any more */
 };

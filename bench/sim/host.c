@@ -58,6 +58,7 @@ void sim_host_init(struct sim_host *host, struct sim_shared *shared, const struc
 	sim_disk_init(&host->disk, shared->world, host->name);
 	sim_journal_init(&host->journal, &host->disk, &journal_ops, host);
 	host->journal.snapshot_bytes = SNAPSHOT_BYTES;
+	host->journal.skips_sync = shared->bug == SIM_BUG_NO_SYNC;
 	sim_timer_init(&host->tick, tick, host);
 	sim_timer_init(&host->durable, tell_durable, host);
 	sim_timer_init(&host->revive, revive, host);
@@ -292,6 +293,11 @@ static void note_loss(struct sim_host *host)
 		return;
 	sim_say(host->world, host->name, "%" PRIu64 " records that were durable are lost",
 		journal->told_seq - journal->last_seq);
+	if (!host->disk.lied && !host->disk.damaged)
+		sim_world_fail(host->world,
+			       "%s: %" PRIu64
+			       " records that were durable are lost, by no fault of its disk",
+			       host->name, journal->told_seq - journal->last_seq);
 	if (host->ops->lost)
 		host->ops->lost(host, journal->last_seq);
 	journal->told_seq = journal->last_seq;

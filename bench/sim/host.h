@@ -51,9 +51,10 @@ enum sim_bug {
 	SIM_BUG_NONE,
 	SIM_BUG_EARLY_EFFECTS,  /* the host carries effects out before they are durable */
 	SIM_BUG_KEEPER_FORGETS, /* a keeper loses an attempt that runs */
-	SIM_BUG_KEEPER_REVIVES, /* after a reboot a keeper says LOST of what it starts again */
+	SIM_BUG_WRONG_EXIT,     /* a keeper says that all went well, however it ended */
 	SIM_BUG_SLOW_CLOCK,     /* clocks run slower than the bound that leases count on */
 	SIM_BUG_JOURNAL_HOLE,   /* a record is lost at replay */
+	SIM_BUG_NO_SYNC,        /* a journal calls durable what it did not sync */
 	SIM_BUG_COUNT,
 };
 

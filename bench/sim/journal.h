@@ -45,6 +45,7 @@ struct sim_journal {
 	const struct sim_journal_ops *ops;
 	void *context;
 	uint64_t snapshot_bytes; /* of segments until a snapshot is due */
+	bool skips_sync;         /* a planted bug */
 	struct gw_journal_encoder encoder;
 	char segment[SIM_FILE_NAME_BYTES]; /* "": the next batch begins one */
 	bool begins; /* with the batch under construction, which then has the file header before it */

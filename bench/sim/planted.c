@@ -5,13 +5,17 @@
 #include "proto/base/check.h"
 
 const struct sim_planted sim_planted[] = {
-	{SIM_BUG_EARLY_EFFECTS, "early-effects", "a host tells what is not durable yet", "durable"},
+	{SIM_BUG_EARLY_EFFECTS, "early-effects", "a host tells what is not durable yet",
+	 "is acknowledged before it is durable"},
+	{SIM_BUG_NO_SYNC, "no-sync", "a journal calls durable what it did not sync",
+	 "records that were durable are lost"},
+	{SIM_BUG_JOURNAL_HOLE, "journal-hole", "a record is left out at a restart", "replay"},
 	{SIM_BUG_KEEPER_FORGETS, "keeper-forgets", "a keeper loses an attempt that runs",
 	 "of the same task still runs"},
-	{SIM_BUG_KEEPER_REVIVES, "keeper-revives",
-	 "after a reboot a keeper starts again what it says is lost", "begins"},
-	{SIM_BUG_SLOW_CLOCK, "slow-clock", "clocks are slower than leases allow for", "still runs"},
-	{SIM_BUG_JOURNAL_HOLE, "journal-hole", "a record is lost at a restart", "replay"},
+	{SIM_BUG_SLOW_CLOCK, "slow-clock", "clocks are slower than leases allow for",
+	 "of the same task"},
+	{SIM_BUG_WRONG_EXIT, "wrong-exit", "a keeper says that all went well, however it ended",
+	 "is said to have succeeded"},
 };
 
 const uint32_t sim_planted_count = GW_ARRAY_COUNT(sim_planted);

@@ -299,7 +299,7 @@ static void test_keys(void **state)
 /* A bug that needs a fault to show is shrunk to hardly more than that. */
 static void test_shrink(void **state)
 {
-	const struct sim_planted *planted = sim_planted_find("keeper-revives");
+	const struct sim_planted *planted = sim_planted_find("keeper-forgets");
 	struct sim_scenario full = read_scenario("full");
 	struct sim_shrink shrink = {.scenario = &full,
 				    .bug = planted->bug,
