@@ -7,6 +7,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <semaphore.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -17,6 +18,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include <xxhash.h>
 
@@ -34,6 +36,8 @@
 
 static atomic_int write_error; /* of each pwrite, positive; 0: as it comes */
 static atomic_int sync_error;
+static sem_t sync_gate; /* syncs of this process wait for it while they are held */
+static pid_t sync_held;
 
 ssize_t pwrite(int fd, const void *bytes, size_t size, off_t offset)
 {
@@ -50,6 +54,8 @@ int fdatasync(int fd)
 		errno = sync_error;
 		return -1;
 	}
+	if (sync_held == getpid())
+		(void)sem_wait(&sync_gate);
 	return (int)syscall(SYS_fdatasync, fd);
 }
 
@@ -247,7 +253,7 @@ static bool is_there(const struct world *world, enum gw_journal_kind kind, uint6
 	return access(path, F_OK) == 0;
 }
 
-/* Turns the byte `from_end` before the end of the file (or at `at`, when that is not 0). */
+/* Flips a bit of the byte at `at`; twice is never. */
 static void damage(const struct world *world, enum gw_journal_kind kind, uint64_t seq, off_t at)
 {
 	char path[160];
@@ -364,7 +370,58 @@ static void snapshots_supersede(void **state)
 	assert_int_equal(world->found.last_seq, 100);
 }
 
-/* A snapshot before its records last has no name yet. */
+/* A snapshot whose records do not last yet has no name, since that would say that they do. */
+static void a_snapshot_waits_for_its_records(void **state)
+{
+	struct world *world = *state;
+	uint64_t deadline_us = gw_clock_mono_us() + DEADLINE_US;
+	siginfo_t info;
+
+	assert_int_equal(sem_init(&sync_gate, 0, 0), 0);
+	open_good(world, true);
+	append_batches(world, 2, 5);
+	sync_held = getpid();
+	append(world, 5);
+	turn(world); /* they are in flight */
+	assert_int_equal(gw_journal_file_snapshot(world->file, &world->tally.node), 0);
+	while (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+	       gw_clock_mono_us() < deadline_us)
+		turn(world); /* until the child was waited for */
+	assert_int_equal(errno, ECHILD);
+	turn(world);
+	assert_int_equal(world->durable, 10);
+	assert_false(is_there(world, GW_JOURNAL_SNAPSHOT, 15));
+	sync_held = 0;
+	assert_int_equal(sem_post(&sync_gate), 0);
+	while (gw_journal_file_counts(world->file)->snapshots == 0 &&
+	       gw_clock_mono_us() < deadline_us)
+		turn(world);
+	assert_int_equal(world->durable, 15);
+	assert_true(is_there(world, GW_JOURNAL_SNAPSHOT, 15));
+	assert_true(is_there(world, GW_JOURNAL_SEGMENT, 16));
+	(void)sem_destroy(&sync_gate);
+}
+
+/* Within a second the last record, too, is declared durable by something behind it. */
+static void an_idle_journal_declares(void **state)
+{
+	struct world *world = *state;
+	uint64_t deadline_us = gw_clock_mono_us() + DEADLINE_US;
+
+	open_good(world, false);
+	append_batches(world, 2, 5);
+	assert_int_equal(gw_journal_file_counts(world->file)->batches, 2);
+	while (gw_journal_file_counts(world->file)->batches == 2 &&
+	       gw_clock_mono_us() < deadline_us)
+		turn(world);
+	assert_int_equal(gw_journal_file_counts(world->file)->batches, 3);
+	damage(world, GW_JOURNAL_SEGMENT, 1, 2 * GW_JOURNAL_BLOCK + 90);
+	assert_int_equal(
+		gw_journal_file_read(world->folder, NULL, NULL, &world->found, &world->fault),
+		-EUCLEAN);
+	assert_non_null(strstr(world->fault.text, "all up to 10 was durable"));
+}
+
 static void a_failed_snapshot_is_tried_again_later(void **state)
 {
 	struct world *world = *state;
@@ -460,8 +517,24 @@ static void damage_is_refused(void **state)
 	assert_int_equal(world->found.last_seq, 24);
 	close_file(world);
 	path_of(world, GW_JOURNAL_SEGMENT, 13, from);
+	assert_int_equal(truncate(from, 4 * GW_JOURNAL_BLOCK), 0);
+	/* Snapshot 24 is damaged, but its name still says what there was. */
+	refused(world, -EUCLEAN, "all up to 24 was durable");
 	assert_int_equal(unlink(from), 0);
 	refused(world, -EUCLEAN, "none holds record 13");
+}
+
+static struct gw_journal_id own_id(const struct world *world)
+{
+	struct gw_journal_bytes file;
+	struct gw_journal_id id;
+	char path[160];
+
+	path_of(world, GW_JOURNAL_SEGMENT, 1, path);
+	assert_int_equal(gw_journal_bytes_read(path, false, &file), 0);
+	memcpy(id.id.bytes, file.bytes + 16, GW_ID_BYTES);
+	gw_journal_bytes_deinit(&file);
+	return id;
 }
 
 static void foreign_files_are_refused(void **state)
@@ -470,6 +543,7 @@ static void foreign_files_are_refused(void **state)
 	struct gw_buf block;
 	const struct gw_journal_header foreign = {
 		.id = {{.bytes = "another journal"}}, .kind = GW_JOURNAL_SEGMENT, .seq = 13};
+	struct gw_journal_header own = {.kind = GW_JOURNAL_SEGMENT};
 	uint64_t sum;
 	char path[160];
 
@@ -477,6 +551,15 @@ static void foreign_files_are_refused(void **state)
 	append_batches(world, 4, 3);
 	close_file(world);
 	gw_buf_init(&block, GW_JOURNAL_BLOCK);
+	own.seq = 8; /* a segment from the middle of another: of this journal, and in the way */
+	own.id = own_id(world);
+	assert_int_equal(gw_journal_header_encode(&own, &block), 0);
+	path_of(world, GW_JOURNAL_SEGMENT, 8, path);
+	assert_int_equal(gw_file_write(path, 0600, false, block.bytes, block.size, &world->fault),
+			 0);
+	refused(world, -EUCLEAN, "goes on to 12, and another begins with 8");
+	assert_int_equal(unlink(path), 0);
+	block.size = 0;
 	assert_int_equal(gw_journal_header_encode(&foreign, &block), 0);
 	path_of(world, GW_JOURNAL_SEGMENT, 13, path);
 	assert_int_equal(gw_file_write(path, 0600, false, block.bytes, block.size, &world->fault),
@@ -617,7 +700,6 @@ static void version_1_is_read(void **state)
 /* And this program writes version 1 to the byte, so that one of then reads what it wrote. */
 static void version_1_is_written(void **state)
 {
-	struct world *world = *state;
 	char path[512];
 	uint8_t bytes[TALLY_RECORD_BYTES_MAX];
 	struct gw_journal_header header = {.kind = GW_JOURNAL_SEGMENT, .seq = 61};
@@ -625,7 +707,7 @@ static void version_1_is_written(void **state)
 	struct gw_journal_bytes file;
 	struct gw_buf buf;
 
-	(void)world;
+	(void)state;
 	(void)snprintf(path, sizeof(path), "%s/journal/v1/segment-00000000000000000061",
 		       getenv("GODWIT_GOLDEN"));
 	assert_int_equal(gw_journal_bytes_read(path, false, &file), 0);
@@ -658,6 +740,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(snapshots_supersede, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_failed_snapshot_is_tried_again_later, set_up,
 						tear_down),
+		cmocka_unit_test_setup_teardown(a_snapshot_waits_for_its_records, set_up,
+						tear_down),
+		cmocka_unit_test_setup_teardown(an_idle_journal_declares, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_torn_tail_is_cut, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(damage_is_refused, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(foreign_files_are_refused, set_up, tear_down),
