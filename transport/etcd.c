@@ -329,8 +329,8 @@ static void take_token(struct gw_etcd *etcd, const struct transfer *transfer)
 	else
 		leave_endpoint(etcd, transfer->endpoint,
 			       transfer->why ? transfer->why
-					     : "it does not know the user of --etcd-user, or its "
-					       "password is another");
+					     : "it gave no token: is the user in the password "
+					       "file one of etcd's, and its password right?");
 	gw_arena_deinit(&arena);
 	for (struct transfer *other = etcd->transfers; other; other = other->next) {
 		if (other->started || other->ended || other->authenticates)

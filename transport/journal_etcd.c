@@ -42,8 +42,9 @@ struct gw_journal_etcd {
 	uint64_t snapshot_after_us; /* none before: the last one failed */
 	int snapshot_fd;            /* -1: none under way */
 	uint64_t snapshot_seq;
-	pid_t child;           /* that writes it; 0: none */
-	struct gw_watch ended; /* its pidfd */
+	uint64_t snapshot_term; /* of the leadership whose state it is */
+	pid_t child;            /* that writes it; 0: none */
+	struct gw_watch ended;  /* its pidfd */
 };
 
 static void say(const struct gw_journal_etcd *journal, const char *text)
@@ -226,6 +227,14 @@ static void snapshot_failed(struct gw_journal_etcd *journal, int error)
 	drop_snapshot(journal);
 }
 
+static uint64_t term_of(const struct gw_journal_etcd *journal)
+{
+	struct gw_replica_status status;
+
+	gw_replica_status(journal->replica, &status);
+	return status.term;
+}
+
 static int source_read(void *context, uint64_t offset, uint8_t *ret_bytes, size_t size)
 {
 	const struct gw_journal_etcd *journal = context;
@@ -268,7 +277,10 @@ static void child_ended(void *context, uint32_t events)
 		snapshot_failed(journal, WIFEXITED(status) ? WEXITSTATUS(status) : EINTR);
 		return;
 	}
-	error = fstat(journal->snapshot_fd, &stat) < 0 ? -errno : 0;
+	/* A leadership that was lost may have had records that etcd never got. */
+	error = journal->snapshot_term == term_of(journal) ? 0 : -ECANCELED;
+	if (error == 0 && fstat(journal->snapshot_fd, &stat) < 0)
+		error = -errno;
 	error = error < 0 ? error
 			  : gw_replica_snapshot(journal->replica, journal->snapshot_seq,
 						(uint64_t)stat.st_size, &source);
@@ -329,6 +341,7 @@ int gw_journal_etcd_snapshot(struct gw_journal_etcd *journal, const struct gw_no
 	if (journal->snapshot_fd < 0)
 		return journal->snapshot_fd;
 	journal->snapshot_seq = gw_node_seq(node);
+	journal->snapshot_term = term_of(journal);
 	CHECK(journal->snapshot_seq > 0); /* nothing to keep: it would not be due */
 	journal->child = fork();
 	if (journal->child == 0)

@@ -32,14 +32,15 @@ def expect(what, found, expected):
 class Member:
     """One etcd_member; what it says is kept as lines."""
 
-    def __init__(self, etcd, name, endpoints=None, snapshot_bytes=NO_SNAPSHOT, ttl_s=TTL_S):
+    def __init__(self, etcd, name, endpoints=None, snapshot_bytes=NO_SNAPSHOT, ttl_s=TTL_S,
+                 secure=()):
         self.name = name
         self.lines = []
         self.asked = 0
         self.appended = []  # texts, since it leads
         self.process = subprocess.Popen(
             [MEMBER, endpoints or etcd.endpoints, "/godwit/test", name, etcd.folder, str(ttl_s),
-             str(snapshot_bytes)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+             str(snapshot_bytes), *secure], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         threading.Thread(target=self._read, daemon=True).start()
 
     def __enter__(self):
@@ -421,6 +422,38 @@ def silent_server(etcd):
             etcd.resume(victim)
 
 
+def secured(etcd):
+    """etcd that asks for a certificate and a password: with both it works, also when its token is
+    forgotten by a restart; without, what is wrong is said."""
+    files = [etcd.folder / name for name in ("ca.pem", "tls.pem", "tls.key")]
+    user, wrong = etcd.folder / "user", etcd.folder / "wrong"
+    for path, text in ((user, "root:s3cr\"t\n"), (wrong, "root:another\n")):
+        path.touch(mode=0o600)
+        path.write_text(text)
+    etcd.post("/v3/auth/user/add", {"name": "root", "password": "s3cr\"t"})
+    etcd.post("/v3/auth/role/add", {"name": "root"})
+    etcd.post("/v3/auth/user/grant", {"user": "root", "role": "root"})
+    etcd.post("/v3/auth/enable", {})
+    with Member(etcd, "a", secure=[*files, user]) as member:
+        member.wait("leader ")
+        member.append("one")
+        member.wait_durable(1)
+        etcd.kill(0)
+        member.wait("lost ")
+        after = len(member.lines)
+        etcd.start(0)
+        member.wait("leader ", after)
+        member.append("two")
+        member.wait_durable(2)
+    with Member(etcd, "b", secure=[*files, wrong]) as member:
+        expect("the password is named", "password" in member.wait("notice "), True)
+    user.chmod(0o644)
+    with Member(etcd, "c", secure=[*files, user]) as member:
+        expect("the mode is named", "user" in member.wait("failed "), True)
+    with Member(etcd, "d") as member:  # the system's authorities do not know this one
+        expect("the certificate is named", "certificate" in member.wait("notice "), True)
+
+
 def speed(etcd):
     """Not a test of speed: prints records and bytes a second beside etcd's own floor."""
     with Member(etcd, "a") as member:
@@ -459,6 +492,7 @@ TESTS = {test.__name__: (test, options) for test, options in [
     (etcd_full, {"quota_bytes": 8 << 20}),
     (snapshots, {}),
     (roster, {}),
+    (secured, {"tls": True}),
     (speed, {}),
 ]}
 

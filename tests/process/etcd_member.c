@@ -2,7 +2,7 @@
  * A member of a group that keeps its journal in etcd, driven by lines on stdin; a test starts
  * several. Its core is a list of texts.
  *
- *	etcd_member ENDPOINTS PREFIX NAME FOLDER TTL_S SNAPSHOT_BYTES
+ *	etcd_member ENDPOINTS PREFIX NAME FOLDER TTL_S SNAPSHOT_BYTES [CA CERTIFICATE KEY USER_FILE]
  *
  * Takes: append TEXT · flood COUNT BYTES · cert NODE TEXT · dump · status · stop
  * Says:  reset · following SEQ [LEADER] · leader TERM SEQ · lost REASON · durable SEQ ·
@@ -13,6 +13,7 @@
 #include <inttypes.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -332,7 +333,8 @@ static void tick(void *context)
 	gw_reactor_timer_set(member->reactor, &member->tick, now_us + TICK_US);
 }
 
-static int run(struct member *member, char **arguments)
+/* `secure`: the last four are there. */
+static int run(struct member *member, char **arguments, bool secure)
 {
 	char address[64];
 	struct gw_fault fault = {.text = ""};
@@ -352,7 +354,13 @@ static int run(struct member *member, char **arguments)
 		.context = member,
 	};
 	const struct gw_journal_etcd_options options = {
-		.etcd = {.reactor = member->reactor, .endpoints = arguments[0], .notice = notice},
+		.etcd = {.reactor = member->reactor,
+			 .endpoints = arguments[0],
+			 .ca = secure ? arguments[6] : NULL,
+			 .certificate = secure ? arguments[7] : NULL,
+			 .key = secure ? arguments[8] : NULL,
+			 .user_file = secure ? arguments[9] : NULL,
+			 .notice = notice},
 		.replica = {.prefix = arguments[1],
 			    .name = arguments[2],
 			    .address = address,
@@ -381,7 +389,7 @@ int main(int count, char **arguments)
 	static struct member member;
 	int error;
 
-	if (count != 7)
+	if (count != 7 && count != 11)
 		return 2;
 	(void)signal(SIGPIPE, SIG_IGN);
 	CHECK(gw_reactor_new(&member.reactor) == 0);
@@ -392,7 +400,7 @@ int main(int count, char **arguments)
 		(struct gw_watch){.fd = STDIN_FILENO, .ready = input_ready, .context = &member};
 	error = gw_reactor_watch(member.reactor, &member.input, EPOLLIN);
 	if (error == 0)
-		error = run(&member, arguments + 1);
+		error = run(&member, arguments + 1, count == 11);
 	gw_reactor_timer_cancel(member.reactor, &member.tick);
 	gw_reactor_unwatch(member.reactor, &member.input);
 	empty(&member.core);

@@ -12,6 +12,7 @@ import json
 import pathlib
 import shutil
 import signal
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -31,14 +32,37 @@ def text64(text):
     return base64.b64encode(text.encode()).decode()
 
 
+def make_certificates(folder):
+    """A CA, and a certificate that it made for servers and clients on 127.0.0.1."""
+    def openssl(*arguments):
+        subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
+    openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+            "-keyout", "ca.key", "-out", "ca.pem", "-days", "2", "-subj", "/CN=test CA")
+    openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+            "-keyout", "tls.key", "-out", "tls.csr", "-subj", "/O=godwit test")
+    (folder / "tls.ext").write_text("subjectAltName=IP:127.0.0.1\n"
+                                    "extendedKeyUsage=serverAuth,clientAuth\n")
+    openssl("x509", "-req", "-in", "tls.csr", "-CA", "ca.pem", "-CAkey", "ca.key",
+            "-CAcreateserial", "-days", "2", "-extfile", "tls.ext", "-out", "tls.pem")
+
+
 class EtcdCluster:
-    def __init__(self, count=1, heartbeat_ms=50, election_ms=500, quota_bytes=None):
+    def __init__(self, count=1, heartbeat_ms=50, election_ms=500, quota_bytes=None, tls=False):
         self.count = count
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="godwit-etcd-"))
         self.options = ["--heartbeat-interval", str(heartbeat_ms),
                         "--election-timeout", str(election_ms), "--log-level", "error"]
         if quota_bytes:
             self.options += ["--quota-backend-bytes", str(quota_bytes)]
+        self.scheme, self.context = "http", None
+        if tls:  # clients need a certificate too: folder/ca.pem, tls.pem, tls.key
+            make_certificates(self.folder)
+            self.scheme = "https"
+            self.context = ssl.create_default_context(cafile=self.folder / "ca.pem")
+            self.context.load_cert_chain(self.folder / "tls.pem", self.folder / "tls.key")
+            self.options += ["--client-cert-auth", "--trusted-ca-file", self.folder / "ca.pem",
+                             "--cert-file", self.folder / "tls.pem",
+                             "--key-file", self.folder / "tls.key"]
         base = free_ports(2 * count)
         self.client_ports = [base + 2 * i for i in range(count)]
         self.peer_ports = [base + 2 * i + 1 for i in range(count)]
@@ -63,7 +87,7 @@ class EtcdCluster:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def url(self, i):
-        return f"http://127.0.0.1:{self.client_ports[i]}"
+        return f"{self.scheme}://127.0.0.1:{self.client_ports[i]}"
 
     @property
     def endpoints(self):
@@ -100,7 +124,7 @@ class EtcdCluster:
         """The gateway's answer; Failed with its error."""
         request = urllib.request.Request(self.url(i) + path, json.dumps(body).encode())
         try:
-            with urllib.request.urlopen(request, timeout=seconds) as answer:
+            with urllib.request.urlopen(request, timeout=seconds, context=self.context) as answer:
                 return json.load(answer)
         except urllib.error.HTTPError as error:
             raise Failed(f"{path}: {error.read().decode()}") from error
