@@ -272,8 +272,8 @@ static void snapshot_failed(struct gw_journal_file *file, int error)
 	file->counts.snapshots_failed++;
 }
 
-/* Gives the snapshot its name once it is whole, and all of its records and the segment behind them
- * last: its name declares them durable. */
+/* Gives the snapshot its name once it is whole and the segment behind it lasts; then all of its
+ * records do, since they were written before. The name declares them durable. */
 static void snapshot_advance(struct gw_journal_file *file)
 {
 	char path[GW_PATH_BYTES];
@@ -282,10 +282,10 @@ static void snapshot_advance(struct gw_journal_file *file)
 
 	if (!file->snapshot || file->renamed || !gw_journal_snapshot_whole(file->snapshot))
 		return;
-	seq = gw_journal_snapshot_seq(file->snapshot);
-	if (file->rotate || file->sync_folder || file->syncing_folder ||
-	    file->counts.durable_seq < seq)
+	if (file->rotate || file->sync_folder || file->syncing_folder)
 		return;
+	seq = gw_journal_snapshot_seq(file->snapshot);
+	CHECK(file->counts.durable_seq >= seq);
 	error = path_of(file, GW_JOURNAL_SNAPSHOT, seq, path);
 	if (error == 0)
 		error = gw_journal_snapshot_name(file->snapshot, path);
