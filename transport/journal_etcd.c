@@ -338,8 +338,11 @@ int gw_journal_etcd_snapshot(struct gw_journal_etcd *journal, const struct gw_no
 	if (journal->snapshot_fd >= 0)
 		return -EBUSY;
 	journal->snapshot_fd = open_unnamed(journal->directory);
-	if (journal->snapshot_fd < 0)
-		return journal->snapshot_fd;
+	if (journal->snapshot_fd < 0) {
+		error = journal->snapshot_fd;
+		snapshot_failed(journal, -error);
+		return error;
+	}
 	journal->snapshot_seq = gw_node_seq(node);
 	journal->snapshot_term = term_of(journal);
 	CHECK(journal->snapshot_seq > 0); /* nothing to keep: it would not be due */
@@ -358,7 +361,7 @@ int gw_journal_etcd_snapshot(struct gw_journal_etcd *journal, const struct gw_no
 				: gw_reactor_watch(journal->reactor, &journal->ended, EPOLLIN);
 	}
 	if (error < 0)
-		drop_snapshot(journal);
+		snapshot_failed(journal, -error);
 	return error;
 }
 
