@@ -404,7 +404,7 @@ int io_uring_queue_init_params(unsigned int entries, void *ring, void *parameter
 
 static mode_t mode_of(int flags, va_list args)
 {
-	return flags & (O_CREAT | O_TMPFILE) ? va_arg(args, mode_t) : 0;
+	return (flags & O_CREAT) || (flags & O_TMPFILE) == O_TMPFILE ? va_arg(args, mode_t) : 0;
 }
 
 #define OPEN(name)                                                                                 \
