@@ -273,7 +273,7 @@ def lost_answers(etcd):
                 fresh.wait_dump(texts)
 
 
-def etcd_restarts(etcd):
+def server_restarts(etcd):
     """kill -9 of the only etcd under load, and a new start of it."""
     with Member(etcd, "a") as member:
         member.wait("leader ")
@@ -297,7 +297,7 @@ def leader_of(*members):
     return wait_for("a leader", lambda: next((m for m in members if m.leads()), None))
 
 
-def etcd_leader_killed(etcd):
+def server_leader_killed(etcd):
     """etcd's own leader killed under load, each server once."""
     first, second = two_members(etcd)
     with first, second:
@@ -331,7 +331,7 @@ def etcd_leader_killed(etcd):
               f"{', '.join(f'{t:.2f}' for t in times)} s")
 
 
-def etcd_full(etcd):
+def server_full(etcd):
     """etcd without space: new work is refused with what to do, and after that was done it goes on,
     under the same leader."""
     with Member(etcd, "a", ttl_s=5) as member:
@@ -486,10 +486,10 @@ TESTS = {test.__name__: (test, options) for test, options in [
     (fenced, {}),
     (late_append, {}),
     (lost_answers, {}),
-    (etcd_restarts, {}),
-    (etcd_leader_killed, {"count": 3}),
+    (server_restarts, {}),
+    (server_leader_killed, {"count": 3}),
     (silent_server, {"count": 3}),
-    (etcd_full, {"quota_bytes": 8 << 20}),
+    (server_full, {"quota_bytes": 8 << 20}),
     (snapshots, {}),
     (roster, {}),
     (secured, {"tls": True}),
