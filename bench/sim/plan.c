@@ -135,6 +135,15 @@ static struct sim_fault_event draw_event(struct gw_prng *prng, const struct sim_
 	return event;
 }
 
+/* Damage to the only copy ends much of what can be demanded afterwards, so few seeds have it. */
+static uint64_t draw_count(struct gw_prng *prng, const struct sim_fault_draw *draw)
+{
+	bool damages = sim_fault_class((enum sim_fault_kind)draw->kind)->damages;
+	bool has = between(prng, 0, damages ? 7 : 1) == 0;
+
+	return has ? between(prng, 1, draw->count) : 0;
+}
+
 static int by_time(const void *a, const void *b)
 {
 	const struct sim_fault_event *x = a;
@@ -173,7 +182,7 @@ void sim_plan_draw(const struct sim_scenario *scenario, uint64_t seed, struct gw
 		uint64_t count = draws[i].count;
 
 		if (scenario->swarm)
-			count = coin(&prng) ? 0 : between(&prng, 1, count);
+			count = draw_count(&prng, &draws[i]);
 		while (count-- > 0)
 			events[room++] = draw_event(&prng, ret_concrete, &draws[i]);
 	}
