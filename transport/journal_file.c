@@ -107,23 +107,24 @@ static int path_of(const struct gw_journal_file *file, enum gw_journal_kind kind
 static int segment_begin(struct gw_journal_file *file)
 {
 	struct gw_journal_encoder *encoder = &file->encoder;
+	struct gw_journal_header header = encoder->header;
 	struct gw_buf block;
 	char path[GW_PATH_BYTES];
 	ssize_t put;
 	int error;
 	int fd;
 
-	if (file->fd >= 0 && encoder->header.seq == encoder->next - encoder->count)
+	header.seq = encoder->next - encoder->count;
+	if (file->fd >= 0 && encoder->header.seq == header.seq)
 		return 0; /* the one at hand has no record yet */
-	encoder->header.seq = encoder->next - encoder->count;
-	error = path_of(file, GW_JOURNAL_SEGMENT, encoder->header.seq, path);
+	error = path_of(file, GW_JOURNAL_SEGMENT, header.seq, path);
 	if (error < 0)
 		return error;
 	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0)
 		return -errno;
 	gw_buf_init(&block, GW_JOURNAL_BLOCK);
-	error = gw_journal_header_encode(&encoder->header, &block);
+	error = gw_journal_header_encode(&header, &block);
 	/* One may be there, whose header was being written when the process was killed. */
 	if (error == 0 && ftruncate(fd, 0) < 0)
 		error = -errno;
@@ -143,6 +144,7 @@ static int segment_begin(struct gw_journal_file *file)
 	}
 	file->fd = fd;
 	file->space = GW_JOURNAL_BLOCK;
+	encoder->header = header;
 	encoder->offset = GW_JOURNAL_BLOCK;
 	return 0;
 }

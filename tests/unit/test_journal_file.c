@@ -600,6 +600,28 @@ static void a_full_disk_is_waited_for(void **state)
 	assert_int_equal(world->found.last_seq, 11);
 }
 
+/* The new segment cannot be begun: records wait for it and do not go to the old one. */
+static void a_disk_full_at_a_new_segment(void **state)
+{
+	struct world *world = *state;
+
+	assert_int_equal(open_as(world, true, 4096), 0);
+	append_batches(world, 5, 5);
+	write_error = ENOSPC;
+	assert_int_equal(gw_journal_file_snapshot(world->file, &world->tally.node), 0);
+	append(world, 3);
+	while (!world->journal->stalled(world->journal, gw_clock_mono_us()))
+		turn(world);
+	append(world, 2);
+	assert_int_equal(world->durable, 25);
+	write_error = 0;
+	settle(world);
+	assert_int_equal(world->failed, 0);
+	close_file(world);
+	open_good(world, false);
+	assert_int_equal(world->found.last_seq, 30);
+}
+
 static void broken(struct world *world, atomic_int *which)
 {
 	uint64_t deadline_us = gw_clock_mono_us() + DEADLINE_US;
@@ -747,6 +769,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(damage_is_refused, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(foreign_files_are_refused, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_full_disk_is_waited_for, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_disk_full_at_a_new_segment, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_failed_sync_is_the_end, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_failed_write_is_the_end, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_slow_disk_is_told, set_up, tear_down),
