@@ -23,11 +23,11 @@ def use_build(folder):
     programs = {"LAB": "bench/wan/godwit-lab", "SCHEDULER": "scheduler/godwit-scheduler",
                 "AGENT": "agent/godwit-agent", "KEEPER": "agent/keeper/godwit-keeper",
                 "CTL": "scheduler/ctl/godwit", "STAGE": "bench/loss/godwit-stage",
-                "LOSS": "bench/loss/godwit-loss"}
+                "LOSS": "bench/loss/godwit-loss", "SIM": "bench/sim/godwit-sim"}
     globals().update({name: folder / path for name, path in programs.items()})
 
 
-use_build(ROOT / "build")
+use_build(pathlib.Path(os.environ.get("GODWIT_BUILD", ROOT / "build")))
 PORT = 7100
 NO_RIGHT = 77  # godwit-lab's exit code without the right to make namespaces
 
@@ -197,7 +197,7 @@ class Cluster:
         for task in info["tasks"]:
             if task.get("error") or task.get("exit_code"):
                 try:
-                    words = self.godwit("logs", "--stderr", "--task", str(task["index"]),
+                    words = self.godwit("logs", "--stderr", "--task", str(task["task_index"]),
                                         info["job"]).strip().splitlines()
                 except Failed:
                     words = []

@@ -67,21 +67,15 @@ class Users:
         with self.lock:
             return [job for _, _, job, _ in self.told if job]
 
-    def first_after(self, moment):
-        """When the first submission that was asked for after `moment` was answered with a job."""
-        with self.lock:
-            times = [answered for asked, answered, job, _ in self.told if job and asked >= moment]
-        return min(times, default=None)
-
     def refusals(self):
         with self.lock:
             return collections.Counter(words.splitlines()[-1] if words else "no words"
                                        for _, _, job, words in self.told if not job)
 
     def runs(self):
-        """How often each (job, task) ran, from the hosts' own file."""
+        """How often each (job, task, attempt) ran, from the hosts' own file."""
         lines = self.trace.read_text(encoding="ascii").splitlines()
-        return collections.Counter(tuple(line.split()[:2]) for line in lines)
+        return collections.Counter(tuple(line.split()[:3]) for line in lines)
 
 
 def all_jobs(godwit):
@@ -89,12 +83,22 @@ def all_jobs(godwit):
     return {job["job"]: job for job in godwit("jobs")}
 
 
-def verdict(users, jobs):
-    """What is wrong, as lists of job ids."""
-    runs = users.runs()
+def at_rest(godwit):
+    return all(job["state"] not in ("waiting", "running", "ending")
+               for job in all_jobs(godwit).values())
+
+
+def verdict(users, jobs, keepers_died=False):
+    """What is wrong, as lists of job ids. A task that died with its keeper is tried again: where
+    that was done to it, only one attempt that ran twice is called doubled."""
+    attempts = users.runs()
+    runs = collections.Counter()
+    for (job, task, _), count in attempts.items():
+        runs[job, task] += count
     lost = [job for job in users.acknowledged()
             if job not in jobs or jobs[job]["state"] != "succeeded"]
-    doubled = [f"{job}/{task}" for (job, task), count in runs.items() if count > 1]
+    doubled = [" ".join(run) for run, count in (attempts if keepers_died else runs).items()
+               if count > 1]
     ran = {job for job, _ in runs}
     silent = [job for job, info in jobs.items()
               if info["state"] == "succeeded" and job not in ran]

@@ -11,8 +11,9 @@ import time
 
 import powercut
 import region as grid
-from history import Users, all_jobs, verdict
+from history import Users, all_jobs, at_rest, verdict
 
+LIBRARY = grid.BUILD / "tests/unit/libpowercut.so"
 ALIVE_S = (0.02, 1.0)  # a scheduler's life until it is killed
 REST_S = 300
 
@@ -21,10 +22,15 @@ class Region(grid.Region):
     """Its scheduler may run under the library that notes what was not synced."""
 
     emulated = False
+    undone = 0
 
     def start_scheduler(self):
-        state = self.folder / "scheduler"
-        prefix = powercut.command(state) if self.emulated else []
+        state, log = self.folder / "scheduler", self.folder / "unsynced"
+        prefix = []
+        if self.emulated:
+            variables = powercut.environment(str(LIBRARY), str(state), str(log))
+            prefix = ["env"] + [f"{name}={variables[name]}" for name in
+                                ("LD_PRELOAD", "POWERCUT_FOLDER", "POWERCUT_LOG")]
         return self.spawn("scheduler", *prefix, grid.SCHEDULER, "run", "--state", state, "--listen",
                           "127.0.0.1", "--port", self.port)
 
@@ -33,7 +39,9 @@ class Region(grid.Region):
         process.kill()
         process.wait()
         if self.emulated:
-            powercut.cut(self.folder / "scheduler", seed)
+            undone, _ = powercut.cut(str(self.folder / "scheduler"), str(self.folder / "unsynced"),
+                                     seed)
+            self.undone += undone
 
 
 def kill_points(points, seed, say):
@@ -50,10 +58,8 @@ def kill_points(points, seed, say):
                 if (point + 1) % 20 == 0:
                     say(f"killed {point + 1} times of {points}, "
                         f"{len(users.acknowledged())} jobs acknowledged")
-        grid.wait_for("all jobs to end", lambda: all(
-            job["state"] not in ("waiting", "running") for job in all_jobs(region.godwit).values()),
-            REST_S)
+        grid.wait_for("all jobs to end", lambda: at_rest(region.godwit), REST_S)
         jobs = all_jobs(region.godwit)
-        told = {"acknowledged": len(users.acknowledged()), "known": len(jobs),
+        told = {"writes undone": region.undone, "acknowledged": len(users.acknowledged()), "known": len(jobs),
                 "not answered": sum(users.refusals().values())}
         return verdict(users, jobs), told
