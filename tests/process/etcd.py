@@ -197,11 +197,15 @@ def take_over(etcd):
 
 
 def stop_in_order(etcd):
-    """A leader that ends in order writes what it was given and hands over at once."""
+    """A leader that ends in order writes what it was given and hands over at once, records of the
+    largest size too."""
     first, second = two_members(etcd)
     with first, second:
+        first.tell(f"flood 3 {1 << 20}")
+        first.wait("flooded ")
         texts = [f"s{i}" for i in range(2000)]
         first.append(*texts)
+        texts = 3 * ["f" * (1 << 20)] + texts
         first.tell("stop")
         stopped = time.monotonic()
         first.wait("stopped")

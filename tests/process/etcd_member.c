@@ -26,8 +26,8 @@
 #include "transport/journal_etcd.h"
 #include "transport/reactor.h"
 
-#define LINE_BYTES 70000u
-#define FLOOD_AHEAD 4000u /* records of a flood that may wait for etcd */
+#define LINE_BYTES ((1u << 20) + 100u) /* a record of the largest size, and its word */
+#define FLOOD_AHEAD 4000u              /* records of a flood that may wait for etcd */
 #define COLLECT_AFTER_US (500 * GW_US_PER_MS)
 #define TICK_US (20 * GW_US_PER_MS)
 
