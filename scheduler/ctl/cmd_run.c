@@ -192,6 +192,9 @@ static const char *const details[] = {
 	"with "
 	"its task. ^C cancels the job, a second ^C leaves at once. The exit code is the largest of "
 	"the tasks'.",
+	"What tasks wait for is said on stderr: a place, a node that is not heard, or a scheduler: "
+	"when "
+	"another one takes over, the command goes on with it.",
 	NULL,
 };
 

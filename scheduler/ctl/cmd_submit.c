@@ -86,7 +86,9 @@ static int run(const struct gw_command *command, void *options, int operand_coun
 static const char *const details[] = {
 	"SPEC is a file as described in godwit-job(5); - is stdin. The job's id is printed. ^C "
 	"during "
-	"--wait leaves the job running.",
+	"--wait leaves the job running. When another scheduler takes over meanwhile, the spec is "
+	"sent "
+	"to it too, and is one job all the same.",
 	NULL,
 };
 
