@@ -565,14 +565,14 @@ static struct gw_journal_file *file_new(const struct gw_journal_file_options *op
 	gw_buf_init(&file->filling, GW_JOURNAL_BUF_BYTES_MAX);
 	gw_buf_init(&file->flying, GW_JOURNAL_BUF_BYTES_MAX);
 	(void)snprintf(file->directory, sizeof(file->directory), "%s", options->directory);
-	(void)snprintf(
-		file->slow_text, sizeof(file->slow_text),
-		"the disk of the journal folder %s is slow: records wait for more than %llu s",
-		file->directory, GW_JOURNAL_SLOW_US / GW_US_PER_S);
-	(void)snprintf(
-		file->queue_text, sizeof(file->queue_text),
-		"the disk of the journal folder %s is slow: more than %u MiB of records wait",
-		file->directory, GW_JOURNAL_QUEUE_BYTES_MAX / 2 >> 20);
+	(void)snprintf(file->slow_text, sizeof(file->slow_text),
+		       "the disk of the journal folder %s is slow, records wait for more than %llu "
+		       "s: find what else writes to it, or try again later",
+		       file->directory, GW_JOURNAL_SLOW_US / GW_US_PER_S);
+	(void)snprintf(file->queue_text, sizeof(file->queue_text),
+		       "the disk of the journal folder %s is slow, more than %u MiB of records "
+		       "wait: find what else writes to it, or try again later",
+		       file->directory, GW_JOURNAL_QUEUE_BYTES_MAX / 2 >> 20);
 	return file;
 }
 

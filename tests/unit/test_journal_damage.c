@@ -53,20 +53,24 @@ struct folder {
 	bool written[FILES];                  /* so they stand on disk */
 };
 
-static void load(struct folder *folder)
+static int set_up(void **state)
 {
+	struct folder *folder = calloc(1, sizeof(*folder));
 	const char *golden = getenv("GODWIT_GOLDEN");
 	const char *temporary = getenv("TMPDIR");
 	char path[512];
 
-	assert_non_null(golden);
+	if (!folder || !golden)
+		return -1;
 	for (size_t i = 0; i < FILES; i++) {
 		(void)snprintf(path, sizeof(path), "%s/journal/v1/%s", golden, names[i]);
-		assert_int_equal(gw_journal_bytes_read(path, false, &folder->whole[i]), 0);
+		if (gw_journal_bytes_read(path, false, &folder->whole[i]) != 0)
+			return -1;
 	}
 	(void)snprintf(folder->path, sizeof(folder->path), "%s/damage-XXXXXX",
 		       temporary && strlen(temporary) < 32 ? temporary : "/tmp");
-	assert_non_null(mkdtemp(folder->path));
+	*state = folder;
+	return mkdtemp(folder->path) ? 0 : -1;
 }
 
 static void copy(struct gw_journal_bytes *to, const struct gw_journal_bytes *from)
@@ -96,8 +100,9 @@ static void mend(struct folder *folder)
 	}
 }
 
-static void unload(struct folder *folder)
+static int tear_down(void **state)
 {
+	struct folder *folder = *state;
 	char path[128];
 
 	for (size_t i = 0; i < FILES; i++) {
@@ -107,6 +112,8 @@ static void unload(struct folder *folder)
 		(void)unlink(path);
 	}
 	(void)rmdir(folder->path);
+	free(folder);
+	return 0;
 }
 
 static size_t below(struct gw_prng *prng, size_t bound)
@@ -201,13 +208,11 @@ static int read_back(struct folder *folder, struct tally *tally, uint64_t seed)
 
 static void one_thing_wrong(void **state)
 {
-	struct folder folder = {0};
+	struct folder *folder = *state;
 	uint32_t refused[DAMAGES] = {0};
 	uint32_t complete[DAMAGES] = {0};
 	uint32_t shortened = 0;
 
-	(void)state;
-	load(&folder);
 	for (uint64_t seed = 1; seed <= SEEDS; seed++) {
 		struct gw_prng prng;
 		struct tally tally;
@@ -216,9 +221,9 @@ static void one_thing_wrong(void **state)
 
 		gw_prng_init(&prng, seed);
 		victim = below(&prng, FILES);
-		mend(&folder);
-		damage(&folder, &prng, what, victim);
-		if (read_back(&folder, &tally, seed) != 0)
+		mend(folder);
+		damage(folder, &prng, what, victim);
+		if (read_back(folder, &tally, seed) != 0)
 			refused[what]++;
 		else if (tally.seq == LAST_SEQ)
 			complete[what]++;
@@ -236,46 +241,42 @@ static void one_thing_wrong(void **state)
 		assert_true(complete[i] > 0);
 	}
 	assert_true(shortened > 0);
-	unload(&folder);
 }
 
 static void several_things_wrong(void **state)
 {
-	struct folder folder = {0};
+	struct folder *folder = *state;
 	uint32_t refused = 0;
 	uint32_t read = 0;
 
-	(void)state;
-	load(&folder);
 	for (uint64_t seed = 1; seed <= SEEDS / 3; seed++) {
 		struct gw_prng prng;
 		struct tally tally;
 		size_t count;
 
 		gw_prng_init(&prng, SEEDS + seed);
-		mend(&folder);
+		mend(folder);
 		count = 2 + below(&prng, 3);
 		for (size_t i = 0; i < count; i++) {
 			size_t victim = below(&prng, FILES);
 
-			if (folder.files[victim].size >= GW_JOURNAL_BLOCK)
-				damage(&folder, &prng, (enum damage)below(&prng, DAMAGES), victim);
+			if (folder->files[victim].size >= GW_JOURNAL_BLOCK)
+				damage(folder, &prng, (enum damage)below(&prng, DAMAGES), victim);
 		}
-		if (read_back(&folder, &tally, SEEDS + seed) != 0)
+		if (read_back(folder, &tally, SEEDS + seed) != 0)
 			refused++;
 		else
 			read++;
 	}
 	assert_true(refused > 0);
 	assert_true(read > 0);
-	unload(&folder);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(one_thing_wrong),
-		cmocka_unit_test(several_things_wrong),
+		cmocka_unit_test_setup_teardown(one_thing_wrong, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(several_things_wrong, set_up, tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
