@@ -283,7 +283,7 @@ void gw_scheduler_count(const struct gw_node *scheduler, struct gw_scheduler_cou
 {
 	const struct scheduler *s = (const struct scheduler *)scheduler;
 
-	*ret_counts = (struct gw_scheduler_counts){0};
+	*ret_counts = (struct gw_scheduler_counts){.records_lost = s->records_lost};
 	for (uint32_t i = 0; i < s->nodes.count; i++) {
 		const struct node *node = s->nodes.entries[i];
 

@@ -27,6 +27,7 @@ struct gw_scheduler_counts {
 	uint32_t tasks_succeeded;
 	uint32_t tasks_failed;
 	uint32_t tasks_cancelled;
+	uint32_t records_lost; /* signs of it */
 };
 
 void gw_scheduler_count(const struct gw_node *scheduler, struct gw_scheduler_counts *ret_counts);

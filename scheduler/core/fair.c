@@ -3,8 +3,10 @@
  * one served least: dominant resource fairness (Ghodsi et al., NSDI 2011) over what their tasks
  * hold now, in the region as a whole; among the jobs of one user, the first to come.
  *
- * Each share (one user's jobs of one priority) keeps a cursor. Once capacity has changed all of
- * them begin at their heads again; a new job is looked at by itself.
+ * Each share (one user's jobs of one priority) keeps a cursor. Once capacity has changed it begins
+ * at the head again, but with half of its part of a plan at most: then it goes on where it was, so
+ * that jobs behind many that do not fit are looked at too, however often capacity changes. A new
+ * job is looked at by itself.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -98,7 +100,9 @@ void share_add(struct scheduler *s, struct share *share, struct job *job)
 		share->first = job;
 	share->last = job;
 	job->queued = true;
-	if (share->pass == s->plan_pass && !share->cursor)
+	if (share->head_left > 0 && !share->deep)
+		share->deep = job;
+	else if (share->pass == s->plan_pass && !share->cursor)
 		share->cursor = job;
 	s->plan_wanted = true;
 }
@@ -109,6 +113,8 @@ void share_remove(struct scheduler *s, struct share *share, struct job *job)
 		return;
 	if (share->cursor == job)
 		share->cursor = job->queue_next;
+	if (share->deep == job)
+		share->deep = job->queue_next;
 	if (job->queue_prev)
 		job->queue_prev->queue_next = job->queue_next;
 	else
@@ -155,7 +161,31 @@ void fair_wake(struct scheduler *s)
 
 static struct job *cursor(const struct scheduler *s, const struct share *share)
 {
-	return share->pass == s->plan_pass ? share->cursor : share->first;
+	return share->pass == s->plan_pass || share->cursor ? share->cursor : share->first;
+}
+
+/* Back to the head for `count` jobs, if capacity has changed; 0: not in this plan. */
+static void to_head(const struct scheduler *s, struct share *share, uint32_t count)
+{
+	if (share->pass == s->plan_pass || (share->cursor && count == 0))
+		return;
+	share->pass = s->plan_pass;
+	if (share->head_left == 0)
+		share->deep = share->cursor;
+	share->head_left = share->cursor ? count : 0;
+	share->cursor = share->first;
+}
+
+/* The cursor goes on by one job. */
+static void advance(struct share *share)
+{
+	share->cursor = share->cursor->queue_next;
+	if (share->head_left == 0)
+		return;
+	if (share->cursor == share->deep || !share->cursor)
+		share->head_left = 0;
+	else if (--share->head_left == 0)
+		share->cursor = share->deep;
 }
 
 /* What a user holds of what the region has, in its scarcest kind. */
@@ -215,6 +245,7 @@ static struct contender *line_up(struct scheduler *s, uint32_t priority, uint32_
 {
 	struct contender *heap;
 	uint32_t count = 0;
+	uint32_t head;
 
 	*ret_count = 0;
 	for (struct share *share = s->queues[priority]; share; share = share->next)
@@ -226,9 +257,14 @@ static struct contender *line_up(struct scheduler *s, uint32_t priority, uint32_
 		out_failed(s, -ENOMEM);
 		return NULL;
 	}
+	head = count < GW_GRID_REQUESTS_MAX ? GW_GRID_REQUESTS_MAX / count / 2
+					    : (uint32_t)(s->plan_number & 1);
 	for (struct share *share = s->queues[priority]; share; share = share->next) {
-		struct job *job = cursor(s, share);
+		struct job *job;
 
+		to_head(s, share, head);
+		share->picked = 0;
+		job = cursor(s, share);
 		if (job)
 			heap[(*ret_count)++] = (struct contender){
 				.share = share,
@@ -247,12 +283,6 @@ struct picks {
 	uint32_t room; /* for tasks */
 };
 
-static void set_cursor(const struct scheduler *s, struct share *share, struct job *job)
-{
-	share->cursor = job;
-	share->pass = s->plan_pass;
-}
-
 /* Takes the job of the first in line. False: it is a gang that finds no room in this plan. */
 static bool pick(const struct scheduler *s, struct contender *first, uint32_t slice,
 		 struct picks *picks)
@@ -270,21 +300,24 @@ static bool pick(const struct scheduler *s, struct contender *first, uint32_t sl
 	picks->room -= tasks;
 	first->served_ppm += dominant_ppm(s, first->share->user, &job->need, tasks) -
 			     dominant_ppm(s, first->share->user, &job->need, 0);
-	first->job = job->queue_next;
-	set_cursor(s, first->share, job->queue_next);
+	first->share->picked++;
+	advance(first->share);
+	first->job = first->share->cursor;
 	return true;
 }
 
-/* When several users contend, a large array takes its slice of the plan and no more. */
+/* When several users contend, each has its slice of the plan, in tasks and in jobs, and no more. */
 static void pick_priority(struct scheduler *s, uint32_t priority, struct picks *picks)
 {
 	uint32_t count;
 	struct contender *heap = line_up(s, priority, &count);
 	uint32_t users = count < GW_GRID_REQUESTS_MAX ? count : GW_GRID_REQUESTS_MAX;
 	uint32_t slice = users > 0 ? GW_GRID_TASKS_MAX / users : 0;
+	uint32_t jobs = users > 0 ? GW_GRID_REQUESTS_MAX / users : 0;
 
 	while (count > 0 && picks->count < GW_GRID_REQUESTS_MAX && picks->room > 0) {
-		if (!pick(s, &heap[0], slice, picks) || !heap[0].job)
+		if (!pick(s, &heap[0], slice, picks) || !heap[0].job ||
+		    heap[0].share->picked == jobs)
 			heap[0] = heap[--count];
 		sift_down(heap, count, 0);
 	}
@@ -309,9 +342,10 @@ void fair_resume(struct scheduler *s, struct job *job, bool after, uint64_t plan
 {
 	struct share *share = job->share;
 
-	if (share->plan_resume == plan || share->pass != s->plan_pass)
-		return; /* set back to an earlier job, or to its head */
+	if (share->plan_resume == plan)
+		return; /* set back to an earlier job */
 	share->plan_resume = plan;
 	s->plan_wanted = true;
-	set_cursor(s, share, after ? job->queue_next : job);
+	share->head_left = 0;
+	share->cursor = after ? job->queue_next : job;
 }

@@ -27,7 +27,7 @@ void epoch_close(struct scheduler *s)
 	s->epochs[s->epoch_count - 1].next_job = s->next_job;
 }
 
-/* Can an id of this region have been given out? Of epochs that are forgotten nothing is known. */
+/* Is it on record that this id may have been given out? */
 static bool given_out(const struct scheduler *s, struct gw_job_id job)
 {
 	uint32_t epoch = field_u32(job.id.bytes + 4);
@@ -43,7 +43,7 @@ static bool given_out(const struct scheduler *s, struct gw_job_id job)
 		if (s->epochs[i].epoch < epoch)
 			return false; /* no epoch of this number was ever on record */
 	}
-	return true;
+	return s->epoch_count == EPOCHS_MAX; /* it may be one of those forgotten */
 }
 
 static void found(struct scheduler *s, struct node *node, const char *text)

@@ -364,6 +364,21 @@ static void sites(struct scheduler *s, uint64_t request, const Godwit__SitesRequ
 	out_reply(s, request, &body);
 }
 
+/* What its disconnect policy makes of a task that nobody hears. */
+static const char *policy_text(const struct job *job)
+{
+	switch ((Godwit__Replace)job->replace) {
+	case GODWIT__REPLACE__REPLACE_AT_ONCE:
+		return "are replaced once called lost, though they may run on";
+	case GODWIT__REPLACE__REPLACE_NEVER:
+		return "are waited for";
+	case GODWIT__REPLACE__REPLACE_AFTER_LEASE:
+	case _GODWIT__REPLACE_IS_INT_SIZE:
+		break;
+	}
+	return "are replaced once their leases have ended";
+}
+
 /* A job without waiting tasks needs no planner to say where it is. */
 static void explain_placed(struct scheduler *s, uint64_t request, const struct job *job)
 {
@@ -371,6 +386,7 @@ static void explain_placed(struct scheduler *s, uint64_t request, const struct j
 	Godwit__ExplainReply reply = GODWIT__EXPLAIN_REPLY__INIT;
 	uint32_t count = s->sites.count;
 	uint32_t *held = gw_arena_alloc(&s->arena, (count + 1) * sizeof(*held));
+	uint32_t unheard = 0;
 
 	reply.verdicts = gw_arena_alloc(&s->arena, (count + 1) * sizeof(Godwit__SiteVerdict *));
 	if (!held || !reply.verdicts) {
@@ -379,8 +395,12 @@ static void explain_placed(struct scheduler *s, uint64_t request, const struct j
 	}
 	memset(held, 0, count * sizeof(*held));
 	for (uint32_t i = 0; i < job->task_count; i++) {
-		if (job->tasks[i].node)
-			held[job->tasks[i].node->site->index]++;
+		const struct task *task = &job->tasks[i];
+
+		if (task->node)
+			held[task->node->site->index]++;
+		unheard += task_held(task) && task->node->state != NODE_UP &&
+			   task->node->state != NODE_DRAINING;
 	}
 	for (uint32_t i = 0; i < count; i++) {
 		const struct site *site = s->sites.entries[i];
@@ -398,6 +418,10 @@ static void explain_placed(struct scheduler *s, uint64_t request, const struct j
 	}
 	reply.text = out_text(s, "no task waits: the job is %s",
 			      job_state_name((enum job_state)job->state));
+	if (unheard > 0)
+		reply.text =
+			out_text(s, "%s; %u of its tasks are on nodes that nobody hears, and %s",
+				 reply.text, unheard, policy_text(job));
 	body.kind_case = GODWIT__BODY__KIND_EXPLAIN_REPLY;
 	body.explain_reply = &reply;
 	out_reply(s, request, &body);

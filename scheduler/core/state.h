@@ -281,8 +281,11 @@ struct share {
 	struct share *next; /* of its priority, while it has jobs */
 	struct share *prev;
 	/* soft */
-	struct job *cursor;   /* what the next plan looks at; NULL: all were looked at */
-	uint64_t pass;        /* for which the cursor counts; in a newer one it is the first job */
+	struct job *cursor; /* what the next plan looks at; NULL: all were looked at */
+	struct job *deep;   /* where it goes on after head_left more jobs, if that is not 0 */
+	uint32_t head_left;
+	uint32_t picked;      /* in this plan */
+	uint64_t pass;        /* that the cursor knows of; in a newer one it begins at the head */
 	uint64_t plan_resume; /* plan that set the cursor back */
 };
 

@@ -80,6 +80,20 @@ static const Godwit__SitesReply *ask_sites(struct world *w)
 	return answer->sites_reply;
 }
 
+static const char *explanation(struct world *w, struct gw_job_id job)
+{
+	Godwit__Body body = GODWIT__BODY__INIT;
+	Godwit__ExplainRequest request = GODWIT__EXPLAIN_REQUEST__INIT;
+	const Godwit__Body *answer;
+
+	request.job = gw_wire_id(&job.id);
+	body.kind_case = GODWIT__BODY__KIND_EXPLAIN_REQUEST;
+	body.explain_request = &request;
+	answer = world_ask(w, &w->user, &body);
+	assert_non_null(answer);
+	return answer->explain_reply->text;
+}
+
 /* A task whose first attempt is cut off on node 0 and replaced on node 1, in the state given. */
 struct doubled {
 	struct world *w;
@@ -128,6 +142,9 @@ static void never_waits_for_its_node(void **state)
 	assert_null(world_take(w, 1, GODWIT__BODY__KIND_TASK_START));
 	assert_string_equal(task_of(w, job)->state, "unknown");
 	assert_non_null(strstr(task_of(w, job)->error, "the job waits for it to come back"));
+	assert_non_null(strstr(explanation(w, job),
+			       "1 of its tasks are on nodes that nobody hears, "
+			       "and are waited for"));
 	world_up(w, 0, false);
 	inventory_of(w, 0, attempt, RUNNING, 0);
 	assert_string_equal(task_of(w, job)->state, "running");

@@ -110,8 +110,47 @@ static void a_new_job_is_planned_by_itself(void **state)
 	assert_int_equal(w->plan_count, 0);
 	w->hold_plans = true;
 	world_status(w, 0, world_started(w, 0), EXITED, 0);
-	assert_int_equal(jobs_planned(w), GW_GRID_REQUESTS_MAX);
+	assert_int_equal(jobs_planned(w), 3 * (GW_GRID_REQUESTS_MAX / 3));
 	world_free(w);
+}
+
+/* Behind more jobs than a plan looks at, none of which fits, stands one that does; and capacity
+ * changes during each plan. The flood is the user's own, then another's. */
+static void what_fits_is_found_behind_what_does_not(void **state)
+{
+	(void)state;
+	for (uint64_t user = 1; user <= 2; user++) {
+		struct world *w = world_new(64);
+		struct gw_attempt_id attempt;
+		struct gw_job_id small;
+		struct spec spec;
+		uint32_t plans = 0;
+
+		(void)world_add(w, "east");
+		(void)submit_as(w, 1, 1);
+		attempt = world_started(w, 0); /* what is left is too small for the flood */
+		spec_init(&spec, TASK, 1);
+		spec.resources.memory_bytes = 8 * WORLD_GIB;
+		for (uint32_t i = 0; i < 300; i++)
+			(void)world_submit(w, &spec);
+		w->hold_plans = true;
+		world_info(w, 0, 4, 8 * WORLD_GIB);
+		small = submit_as(w, user, 1);
+		while (world_job(w, small)->running == 0) {
+			struct held_plan held = w->plans[0];
+			struct gw_event event = {.kind = GW_EVENT_PLANNED,
+						 .planned = {held.plan, held.result}};
+
+			assert_int_equal(w->plan_count, 1);
+			assert_true(plans++ < 12);
+			world_info(w, 0, 4, 8 * WORLD_GIB);
+			w->plan_count = 0;
+			world_step(w, &event);
+		}
+		assert_true(user == 1 || plans <= 2);
+		world_status(w, 0, attempt, EXITED, 0);
+		world_free(w);
+	}
 }
 
 /* Two large arrays get half of a plan each. */
@@ -181,6 +220,7 @@ int main(void)
 		cmocka_unit_test(a_flood_does_not_delay_another),
 		cmocka_unit_test(places_are_shared_evenly),
 		cmocka_unit_test(a_new_job_is_planned_by_itself),
+		cmocka_unit_test(what_fits_is_found_behind_what_does_not),
 		cmocka_unit_test(a_plan_is_cut_between_users),
 		cmocka_unit_test(labels_go_with_their_nodes),
 	};
