@@ -198,10 +198,12 @@ int gw_dial_new(const struct gw_dial_options *options, struct gw_dial **ret_dial
 	dial->timer.context = dial;
 	gw_seek_init(&dial->seek, dial->list.count, options->seed, now_us(dial));
 	error = open_sockets(dial, fault);
-	if (error < 0) {
+	if (error < 0 && dial->list.count == 1) {
 		gw_dial_free(dial);
 		return error;
 	}
+	if (error < 0) /* as when its time was up */
+		(void)gw_seek_next(&dial->seek, now_us(dial));
 	set_timer(dial);
 	*ret_dial = dial;
 	return 0;

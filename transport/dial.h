@@ -34,8 +34,7 @@ struct gw_dial_options {
 	void *context;
 };
 
-/* 0; negative errno with a sentence: there is no scheduler in the list, or none that could be
- * one. */
+/* 0; negative errno with a sentence: no scheduler is in the list, or its only one cannot be. */
 int gw_dial_new(const struct gw_dial_options *options, struct gw_dial **ret_dial,
 		struct gw_fault *fault);
 struct gw_dial *gw_dial_free(struct gw_dial *dial);

@@ -322,6 +322,26 @@ static void a_client_finds_the_leader(void **state)
 	visits_end(&visits);
 }
 
+/* One line of a region file that cannot be meant does not keep a client from the others. */
+static void a_bad_place_is_passed_over(void **state)
+{
+	struct world *world = *state;
+	struct visits visits;
+
+	world->at.schedulers.places[1] = world->at.schedulers.places[0];
+	(void)snprintf(world->at.schedulers.places[0].state, GW_ENDPOINT_BYTES_MAX, "nowhere");
+	visits_init(&visits, world);
+	test_beside(world->region, open_call, &visits);
+	if (visits.error != 0)
+		fail_msg("%s", visits.fault.text);
+	visits.client = gw_client_close(visits.client);
+	visits.user.region.schedulers.count = 1;
+	test_beside(world->region, open_call, &visits);
+	assert_int_equal(visits.error, -EINVAL);
+	assert_non_null(strstr(visits.fault.text, "cannot connect to nowhere"));
+	visits_end(&visits);
+}
+
 static void nobody_leads_is_said(void **state)
 {
 	struct world *world = *state;
@@ -611,6 +631,7 @@ int main(void)
 		TEST(a_silent_leader_is_left),
 		TEST(what_waited_is_not_told),
 		TEST(a_client_finds_the_leader),
+		TEST(a_bad_place_is_passed_over),
 		TEST(nobody_leads_is_said),
 		TEST(a_call_survives_a_take_over),
 		TEST(what_may_not_be_repeated_is_not),
