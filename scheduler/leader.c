@@ -136,18 +136,18 @@ static int open_sockets(struct daemon *daemon, uint64_t term, struct gw_fault *f
 
 int gw_leader_begin(struct daemon *daemon, uint64_t term, struct gw_fault *fault)
 {
-	uint64_t journal_term;
-	uint32_t journal_epoch;
+	uint64_t start_term;
 	uint32_t epoch;
 	int r;
 
-	/* As the core reckons at START. */
-	gw_scheduler_term(daemon->core, &journal_term, &journal_epoch);
-	epoch = daemon->epoch > journal_epoch ? daemon->epoch + 1 : journal_epoch + 1;
-	if (term <= journal_term)
-		term = journal_term + 1;
-	if (term <= daemon->epoch)
-		term = daemon->epoch + 1;
+	/* As the core reckons at START; ROLE with a higher term begins another, and an epoch. */
+	gw_scheduler_term(daemon->core, &start_term, &epoch);
+	start_term = (start_term > daemon->epoch ? start_term : daemon->epoch) + 1;
+	epoch = (epoch > daemon->epoch ? epoch : daemon->epoch) + 1;
+	if (term > start_term)
+		epoch++;
+	else
+		term = start_term;
 	daemon->epoch = epoch;
 	r = write_epoch(daemon, fault);
 	if (r == 0)
