@@ -94,6 +94,8 @@ static void read_accepted(struct sim_check *check, uint64_t seq,
 				 "a job is accepted, and %" PRIu32
 				 " of its user's tasks wait; %" PRIu32 " may",
 				 check->unplaced, check->unplaced_max);
+	job->at_once = accepted->spec->disconnect &&
+		       accepted->spec->disconnect->replace == GODWIT__REPLACE__REPLACE_AT_ONCE;
 	job->gang = accepted->spec->kind == GODWIT__JOB_KIND__JOB_SERVE;
 }
 
@@ -144,15 +146,16 @@ static void read_changed(struct sim_check *check, const Godwit__TaskChanged *cha
 	}
 	if (changed->change == GODWIT__TASK_CHANGE__TASK_STARTED)
 		return;
+	if (changed->change == GODWIT__TASK_CHANGE__TASK_LOST)
+		check->grid->world.coverage.seen[SIM_SAW_ATTEMPT_LOST]++;
 	task = need_task(check, id.job, id.task_index);
 	settle(check, task);
+	task->usage_us = changed->usage ? changed->usage->wall_us : 0;
 	if (changed->change != GODWIT__TASK_CHANGE__TASK_ENDED)
 		return;
 	if (id.attempt > 0 && id.attempt == task->attempt_ended)
 		sim_check_broken(check, "the end of an attempt is recorded twice");
 	task->attempt_ended = id.attempt;
-	if (changed->usage)
-		task->usage_us = changed->usage->wall_us;
 	attempt = kept(check, task, &id);
 	if (!attempt || !attempt->started_us ||
 	    attempt->state != GODWIT__ATTEMPT_STATE__ATTEMPT_EXITED)
@@ -165,7 +168,7 @@ static void read_changed(struct sim_check *check, const Godwit__TaskChanged *cha
 				 measured_us, task->usage_us);
 }
 
-static void read_placed(struct sim_check *check, const Godwit__TaskPlaced *placed)
+static void read_placed(struct sim_check *check, uint64_t seq, const Godwit__TaskPlaced *placed)
 {
 	const struct sim_job *job;
 	struct gw_job_id id;
@@ -194,9 +197,17 @@ static void read_placed(struct sim_check *check, const Godwit__TaskPlaced *place
 					 "%" PRIu32,
 					 place->attempt, task->attempt_placed);
 		settle(check, task);
+		task->seq = seq;
 		task->node = node;
 		task->attempt_placed = place->attempt;
 	}
+}
+
+static void read_lost(struct sim_check *check, const Godwit__RecordsLost *lost)
+{
+	sim_check_broken(check, "records are said to be lost, and none were: %s", lost->text);
+	check->loss_reported = true;
+	check->grid->world.coverage.seen[SIM_SAW_LOSS_REPORTED]++;
 }
 
 void sim_check_record(struct sim_check *check, uint64_t seq, const uint8_t *bytes, size_t size)
@@ -213,9 +224,11 @@ void sim_check_record(struct sim_check *check, uint64_t seq, const uint8_t *byte
 	if (record->kind_case == GODWIT__RECORD__KIND_JOB_ACCEPTED)
 		read_accepted(check, seq, record->job_accepted);
 	else if (record->kind_case == GODWIT__RECORD__KIND_TASK_PLACED)
-		read_placed(check, record->task_placed);
+		read_placed(check, seq, record->task_placed);
 	else if (record->kind_case == GODWIT__RECORD__KIND_TASK_CHANGED)
 		read_changed(check, record->task_changed);
+	else if (record->kind_case == GODWIT__RECORD__KIND_RECORDS_LOST)
+		read_lost(check, record->records_lost);
 	else if (record->kind_case == GODWIT__RECORD__KIND_JOB_CANCELLED)
 		read_cancelled(check, record->job_cancelled);
 }
@@ -226,8 +239,11 @@ static bool evidence(const struct sim_check *check, const struct sim_agent *agen
 	for (uint32_t i = 0; i < agent->keeper.attempts.count; i++) {
 		const struct sim_attempt *attempt = agent->keeper.attempts.entries[i];
 		const struct sim_job *job = gw_table_find(&check->jobs, &attempt->id.job);
+		const struct sim_task *task =
+			find_task(check, attempt->id.job, attempt->id.task_index);
 
-		if (job && job->seq > seq)
+		if ((job && job->seq > seq) ||
+		    (task && task->seq > seq && task->attempt_placed == attempt->id.attempt))
 			return true;
 	}
 	return false;
@@ -268,8 +284,10 @@ void sim_check_began(struct sim_keeper *keeper, const struct sim_attempt *attemp
 	struct sim_check *check = &agent->grid->check;
 	struct sim_world *world = &check->grid->world;
 	struct gw_attempt_id id = attempt->id;
+	const struct sim_job *job;
 	struct sim_task *task;
 	char text[GW_ID_TEXT_BYTES + 24];
+	bool twice; /* its policy lets it run on two nodes */
 
 	check->began_count++;
 	sim_format_attempt(&id, text);
@@ -283,18 +301,22 @@ void sim_check_began(struct sim_keeper *keeper, const struct sim_attempt *attemp
 		 !gw_id_equal(task->node.id, keeper->host->peer.node.id))
 		sim_check_broken(check, "%s runs on %s, but was placed elsewhere", text,
 				 keeper->host->name);
-	if (task->running_count > 0)
+	job = gw_table_find(&check->jobs, &id.job);
+	twice = job && job->at_once;
+	if (task->running_count > 0 && !twice)
 		sim_check_broken(check,
 				 "%s begins while attempt %" PRIu32 " of the same task still runs",
 				 text, task->attempt_began);
-	if (id.attempt <= task->attempt_began)
+	if (id.attempt <= task->attempt_began && !twice)
 		sim_check_broken(check, "%s begins after attempt %" PRIu32 " of the same task",
 				 text, task->attempt_began);
 	if (check->grid->scenario->once && task->began_count > 0)
 		sim_check_broken(check, "%s is a second run of a task that may run only once",
 				 text);
-	if (task->began_count > 0)
+	if (task->began_count > 0) {
 		check->again_count++;
+		check->grid->world.coverage.seen[SIM_SAW_TASK_AGAIN]++;
+	}
 	task->attempt_began = id.attempt;
 	task->running_count++;
 	task->began_count++;
@@ -317,6 +339,29 @@ void sim_check_ended(struct sim_keeper *keeper, const struct sim_attempt *attemp
 		task->failed = true;
 }
 
+/* What users are told of an ended attempt's use is what was recorded. */
+static void audit(struct sim_check *check, const Godwit__JobInfo *job)
+{
+	struct gw_job_id id;
+
+	if (!gw_wire_read_id(job->job, &id.id))
+		sim_check_broken(check, "a job is told without an id");
+	for (size_t i = 0; i < job->n_tasks; i++) {
+		const Godwit__TaskInfo *info = job->tasks[i];
+		const struct sim_task *task = find_task(check, id, info->task_index);
+
+		if (!task || info->attempt != task->attempt_ended || !info->usage)
+			continue;
+		check->ends_audited++;
+		if (info->usage->wall_us != task->usage_us)
+			sim_check_broken(check,
+					 "a user is told %" PRIu64 " us of use for attempt %" PRIu32
+					 " of task %" PRIu32 " of %s, and %" PRIu64 " is on record",
+					 info->usage->wall_us, info->attempt, info->task_index,
+					 job->name, task->usage_us);
+	}
+}
+
 void sim_check_reply(struct sim_check *check, const uint8_t *bytes, size_t size)
 {
 	const Godwit__Body *body;
@@ -324,10 +369,14 @@ void sim_check_reply(struct sim_check *check, const uint8_t *bytes, size_t size)
 
 	gw_arena_reset(&check->arena);
 	body = gw_wire_decode_body(&check->arena, bytes, size);
-	if (!body || body->kind_case != GODWIT__BODY__KIND_SUBMIT_REPLY ||
-	    !gw_wire_read_id(body->submit_reply->job, &id.id))
-		return;
-	if (!gw_table_find(&check->jobs, &id))
+	if (!body)
+		return; /* the client says so */
+	if (check->auditing && body->kind_case == GODWIT__BODY__KIND_JOBS_REPLY) {
+		for (size_t i = 0; i < body->jobs_reply->n_jobs; i++)
+			audit(check, body->jobs_reply->jobs[i]);
+	}
+	if (body->kind_case == GODWIT__BODY__KIND_SUBMIT_REPLY &&
+	    gw_wire_read_id(body->submit_reply->job, &id.id) && !gw_table_find(&check->jobs, &id))
 		sim_check_broken(check, "a job is acknowledged before it is durable");
 }
 
@@ -377,6 +426,22 @@ static void check_keeper_rest(struct sim_check *check, const struct sim_agent *a
 			 agent->host.name, text);
 }
 
+/* What was lost with the only copy of its records, and could be found, is on record. */
+static void check_losses(struct sim_check *check)
+{
+	const struct sim_grid *grid = check->grid;
+
+	for (uint32_t i = 0; i < grid->agent_count && !check->loss_reported; i++) {
+		const struct sim_agent *agent = &grid->agents[i];
+
+		if (agent->saw_lost && !agent->host.refused)
+			sim_world_fail(&check->grid->world,
+				       "records of the scheduler were lost, %s knows attempts of "
+				       "them, and nobody says so",
+				       agent->host.name);
+	}
+}
+
 /* The scheduler's own word, and what it should be now that nothing is left to do. */
 static void check_scheduler_rest(struct sim_check *check, uint32_t refused)
 {
@@ -415,6 +480,9 @@ void sim_check_rest(struct sim_check *check)
 		sim_check_broken(check, "not settled %llu s after the last fault: %s",
 				 grid->scenario->settle_us / GW_US_PER_S, undone);
 	check_scheduler_rest(check, refused);
+	check_losses(check);
+	check->auditing = true;
+	sim_client_audit(&grid->client);
 	for (uint32_t i = 0; i < grid->agent_count; i++) {
 		if (!grid->agents[i].host.refused)
 			check_keeper_rest(check, &grid->agents[i]);

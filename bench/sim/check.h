@@ -20,6 +20,7 @@ struct sim_grid;
 struct sim_task {
 	uint8_t key[20];         /* first: job id, index */
 	uint32_t attempt_placed; /* newest that a durable record placed */
+	uint64_t seq;            /* of that record */
 	struct gw_node_id node;  /* where */
 	uint32_t attempt_began;  /* newest that really ran */
 	uint32_t running_count;
@@ -36,6 +37,7 @@ struct sim_job {
 	uint64_t seq;        /* of the record that accepted it */
 	uint32_t task_count;
 	bool gang;
+	bool at_once; /* a task of it may run twice, on nodes that do not hear of each other */
 };
 
 struct sim_check {
@@ -44,8 +46,11 @@ struct sim_check {
 	struct gw_table jobs;  /* of struct sim_job: those with a durable record */
 	uint32_t unplaced;     /* tasks that wait for their first place */
 	uint32_t unplaced_max; /* a user may have waiting */
-	uint64_t ends_metered;
-	bool history_lost; /* the scheduler's journal lied or was damaged, and went on */
+	uint64_t ends_metered; /* compared with what a keeper measured */
+	uint64_t ends_audited; /* and with what users are told */
+	bool auditing;         /* nothing moves any more: what is told must be what is on record */
+	bool loss_reported;    /* the scheduler has it on record that records were lost */
+	bool history_lost;     /* the scheduler's journal lied or was damaged, and went on */
 	uint64_t scan_count;
 	uint64_t began_count;
 	uint64_t again_count; /* of them, attempts after a task's first */

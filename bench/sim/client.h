@@ -37,7 +37,10 @@ struct sim_order {
 	bool gang;
 	bool fails;
 	bool stubborn;
-	bool busy; /* a request is under way */
+	bool at_once; /* a task whose node is silent may run twice: its policy says so */
+	uint32_t reconcile;
+	uint64_t lost_after_us; /* 0: the job states no policy */
+	bool busy;              /* a request is under way */
 	uint32_t task_count;
 	uint32_t cpu_milli;
 	uint32_t device_count;
@@ -89,6 +92,8 @@ void sim_client_reply(struct sim_client *client, uint64_t request, const uint8_t
 		      size_t size);
 /* All its jobs are acknowledged or refused, and every one was seen to end. */
 bool sim_client_done(const struct sim_client *client);
+/* Looks at every job once more, now; sim_check_reply sees the answers. */
+void sim_client_audit(struct sim_client *client);
 /* One sentence on the first job that is not, or NULL. */
 const char *sim_client_undone(const struct sim_client *client, char *ret_text, size_t size);
 

@@ -61,6 +61,8 @@ static const struct gw_schema job_fields[] = {
 	SHARE("cancel", cancel_ppm, "jobs cancelled while under way"),
 	SHARE("stubborn", stubborn_ppm, "jobs whose tasks ignore TERM"),
 	SHARE("follow", follow_ppm, "jobs whose output is followed"),
+	SHARE("at_once", at_once_ppm,
+	      "jobs whose tasks are replaced at once when their node is silent, and may run twice"),
 	SHARE("lost", lost_ppm, "of the client's requests and of the answers"),
 	{.key = "attempts",
 	 .type = GW_SCHEMA_COUNT,

@@ -61,6 +61,7 @@ struct sim_scenario {
 		uint64_t cancel_ppm;   /* jobs cancelled while under way */
 		uint64_t stubborn_ppm; /* tasks that ignore TERM */
 		uint64_t attempts;     /* tries of a task that fails */
+		uint64_t at_once_ppm;  /* jobs that are replaced at once, and so may run twice */
 		uint64_t follow_ppm;   /* jobs whose output is followed */
 		uint64_t lost_ppm;     /* of the client's requests and of the answers */
 	} jobs;
