@@ -81,7 +81,7 @@ int gw_standby_begin(struct daemon *daemon, struct gw_fault *fault);
 /* Leader: makes a snapshot if one is due. */
 void gw_standby_snapshot(struct daemon *daemon);
 /* -EEXIST, with a sentence: this state folder's journal is in etcd. */
-int gw_standby_marked(const struct daemon *daemon, struct gw_fault *fault);
+int gw_standby_marked(const char *state, struct gw_fault *fault);
 /* For gw_enrol_options: what is issued is put into etcd first. */
 int gw_standby_keep(void *context, struct gw_node_id node, const uint8_t *bytes, size_t size,
 		    uint64_t handle);

@@ -63,7 +63,7 @@ int gw_embedded_begin(struct daemon *daemon, struct gw_fault *fault)
 		gw_fault_set(fault, "--state %s is too long a path", daemon->options->common.state);
 		return r;
 	}
-	r = gw_standby_marked(daemon, fault);
+	r = gw_standby_marked(daemon->options->common.state, fault);
 	if (r == 0)
 		r = gw_leader_core(daemon, fault);
 	if (r == 0)

@@ -19,26 +19,34 @@
 #include "proto/wire.h"
 #include "scheduler/core/check.h"
 #include "scheduler/core/scheduler.h"
+#include "scheduler/daemon.h"
 #include "scheduler/options.h"
 #include "scheduler/region.h"
 #include "transport/file.h"
 #include "transport/journal_file.h"
 
-/* The folder that was named, or the one of --state. -ENAMETOOLONG, with a sentence. */
+/* The folder that was named, or the one of --state. Negative errno, with a sentence. */
 static int find_directory(const struct inspect_options *options, int operand_count, char **operands,
 			  char ret_path[GW_PATH_BYTES], struct gw_fault *fault)
 {
-	int r;
+	const char *state = options->common.state;
+	int r = 0;
 
-	if (operand_count > 0)
-		r = snprintf(ret_path, GW_PATH_BYTES, "%s", operands[0]) < (int)GW_PATH_BYTES
-			    ? 0
-			    : -ENAMETOOLONG;
-	else
-		r = gw_file_path(ret_path, GW_PATH_BYTES, options->common.state,
-				 GW_JOURNAL_DIRECTORY);
-	if (r != 0)
+	if (operand_count > 0) {
+		if (snprintf(ret_path, GW_PATH_BYTES, "%s", operands[0]) >= (int)GW_PATH_BYTES)
+			r = -ENAMETOOLONG;
+	} else {
+		r = gw_standby_marked(state, fault);
+		if (r == 0)
+			r = gw_file_path(ret_path, GW_PATH_BYTES, state, GW_JOURNAL_DIRECTORY);
+	}
+	if (r == -ENAMETOOLONG)
 		gw_fault_set(fault, "the journal's folder has too long a path");
+	else if (r == -EEXIST)
+		gw_fault_set(fault,
+			     "this region's journal is in etcd, as %s/etcd says; name a folder to "
+			     "read another",
+			     state);
 	return r;
 }
 

@@ -415,11 +415,12 @@ static int check_place(const struct standby *standby, struct gw_fault *fault)
 	return -EEXIST;
 }
 
-int gw_standby_marked(const struct daemon *daemon, struct gw_fault *fault)
+int gw_standby_marked(const char *state, struct gw_fault *fault)
 {
 	char path[GW_PATH_BYTES];
 
-	(void)gw_file_path(path, sizeof(path), daemon->options->common.state, MARK_FILE);
+	if (gw_file_path(path, sizeof(path), state, MARK_FILE) != 0)
+		return -ENAMETOOLONG;
 	if (access(path, F_OK) != 0)
 		return 0;
 	gw_fault_set(fault,

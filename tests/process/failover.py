@@ -7,6 +7,7 @@ deadline. How long a take-over takes is a benchmark's to measure.
 import pathlib
 import shutil
 import signal
+import subprocess
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "support"))
@@ -223,6 +224,10 @@ def one_place_for_the_journal(region):
     expect("exit code", process.wait(10), 1)
     if "start with --etcd" not in region.log("without"):
         raise Failed(f"the refusal: {region.log('without')}")
+    done = subprocess.run([SCHEDULER, "check-journal", "--state", region.folder / "a"], text=True,
+                          capture_output=True, check=False)
+    if done.returncode != 1 or "is in etcd" not in done.stderr:
+        raise Failed(f"the check: {done}")
     (region.folder / "a/etcd").rename(region.folder / "mark")
     (region.folder / "a/journal").mkdir()
     expect("exit code", region.serve("a").wait(10), 1)
