@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "bench/sim/grid.h"
+#include "bench/sim/skew.h"
 #include "bench/sim/transcript.h"
 #include "proto/base/check.h"
 #include "proto/wire.h"
@@ -151,6 +152,8 @@ static void feed(struct sim_client *client, const struct sim_request *request, G
 	event.submit.request = request->handle;
 	event.submit.user = &client->user;
 	event.submit.body = body;
+	if (scheduler->old)
+		sim_skew_strip(&body->base);
 	if (scheduler->node)
 		sim_say_body(scheduler->world, scheduler->name, "<", client->user.name, body);
 	sim_host_step(scheduler, &event);

@@ -9,6 +9,7 @@
 
 #include <string.h>
 
+#include "bench/sim/skew.h"
 #include "bench/sim/transcript.h"
 #include "proto/base/check.h"
 #include "proto/wire.h"
@@ -189,6 +190,7 @@ static void deliver(struct sim_side *side, enum gw_channel channel,
 {
 	struct sim_host *host = side->host;
 	struct gw_event event = {.kind = GW_EVENT_MESSAGE};
+	Godwit__Body body;
 
 	event.message.peer = &other(side)->host->peer;
 	event.message.channel = channel;
@@ -205,6 +207,13 @@ static void deliver(struct sim_side *side, enum gw_channel channel,
 	side->session->delivered_count++;
 	sim_trace_bytes(host->world, delivery->body, delivery->size);
 	sim_say_body(host->world, host->name, "<", other(side)->host->name, event.message.body);
+	if (host->old || other(side)->host->old) {
+		body = *event.message.body;
+		sim_skew_strip(&body.base);
+		event.message.body = &body;
+		if (body.kind_case == GODWIT__BODY__KIND__NOT_SET)
+			return; /* a kind that one of them does not know */
+	}
 	sim_host_step(host, &event);
 }
 
