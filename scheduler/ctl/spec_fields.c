@@ -282,6 +282,12 @@ static const char *const examples[] = {
 	"  batch: 16\n"
 	"  activation: 16 KiB\n"
 	"residency: [CN]\n",
+	"# A simulation that outlives a day without its scheduler. Cut off for ten minutes it is\n"
+	"# started elsewhere as well; should the first one come back, it is the one that stays\n"
+	"name: climate\n"
+	"command: [/opt/climate/run]\n"
+	"lease: 1 d\n"
+	"disconnect: {lost_after: 10 min, replace: at_once, reconcile: keep_original}\n",
 	NULL,
 };
 
