@@ -288,6 +288,8 @@ static int note_end(struct task *task, const Godwit__TaskChanged *changed)
 	task->signal = changed->signal;
 	if (changed->usage)
 		task_note_usage(task, changed->usage);
+	else /* not that of the attempt before */
+		task->usage = (struct usage){0};
 	return 0;
 }
 
