@@ -20,7 +20,7 @@
 #define ARENA_BYTES_MAX (4u << 20)
 #define CAMPAIGN_SCENARIO "full"
 #define CAMPAIGN_SEEDS 1000u
-#define CAMPAIGN_SEEDS_QUICK 200u
+#define CAMPAIGN_SEEDS_QUICK 100u
 #define RUN_LIMIT_S 120u
 #define LARGE_SCENARIO "thousand-sites"
 #define LARGE_SCENARIO_QUICK "hundred-sites"
