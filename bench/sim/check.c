@@ -156,8 +156,7 @@ static void read_changed(struct sim_check *check, const Godwit__TaskChanged *cha
 	if (id.attempt > 0 && id.attempt == task->attempt_ended)
 		sim_check_broken(check, "the end of an attempt is recorded twice");
 	task->attempt_ended = id.attempt;
-	task->metered = changed->usage != NULL; /* what did not start used nothing */
-	task->usage_us = task->metered ? changed->usage->wall_us : 0;
+	task->usage_us = changed->usage ? changed->usage->wall_us : 0;
 	attempt = kept(check, task, &id);
 	if (!attempt || !attempt->started_us ||
 	    attempt->state != GODWIT__ATTEMPT_STATE__ATTEMPT_EXITED)
@@ -352,7 +351,7 @@ static void audit(struct sim_check *check, const Godwit__JobInfo *job)
 		const Godwit__TaskInfo *info = job->tasks[i];
 		const struct sim_task *task = find_task(check, id, info->task_index);
 
-		if (!task || !task->metered || info->attempt != task->attempt_ended || !info->usage)
+		if (!task || info->attempt != task->attempt_ended || !info->usage)
 			continue;
 		check->ends_audited++;
 		if (info->usage->wall_us != task->usage_us)

@@ -27,7 +27,6 @@ struct sim_task {
 	uint32_t began_count;
 	uint32_t attempt_ended; /* newest whose end is recorded */
 	uint64_t usage_us;      /* wall time recorded for it */
-	bool metered;           /* there is one */
 	bool settled;           /* it waits for a first place no more */
 	bool succeeded;         /* an attempt ran to its end and gave 0 */
 	bool failed;            /* an attempt ran to its end and gave something else */
