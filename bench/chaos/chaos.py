@@ -96,13 +96,12 @@ class Happenings:
 
     def disk_full(self):
         ballast = self.disk / "ballast"
-        with open(ballast, "wb") as file:
+        with open(ballast, "wb", buffering=0) as file:
             try:
-                while True:
-                    file.write(bytes(65536))
-                    file.flush()
+                while file.write(bytes(65536)):
+                    pass
             except OSError:
-                pass
+                pass  # it is full now
         self.wait()
         ballast.unlink()
 
@@ -142,7 +141,10 @@ def trouble(region, users, options, disk):
     wait_for("all jobs to end", lambda: at_rest(region.godwit), REST_S)
     told = {"acknowledged": len(users.acknowledged()),
             "not answered": sum(users.refusals().values())}
-    return verdict(users, all_jobs(region.godwit), keepers_died=True), happenings.counts, told
+    wrong = verdict(users, all_jobs(region.godwit), keepers_died=True)
+    for job in wrong["lost"][:3]:
+        say(f"{job}: {region.godwit('jobs', job)}")
+    return wrong, happenings.counts, told
 
 
 def run(options):

@@ -16,6 +16,8 @@ import subprocess
 import threading
 import time
 
+from region import Failed, wait_for
+
 # One line for each run; O_APPEND keeps lines of tasks apart. The scheduler gives each task its
 # names in the environment.
 SCRIPT = 'echo "$GODWIT_JOB $GODWIT_TASK_INDEX $GODWIT_ATTEMPT $(date +%s%N)" >>{trace}; {work}'
@@ -104,3 +106,11 @@ def verdict(users, jobs, keepers_died=False):
               if info["state"] == "succeeded" and job not in ran]
     return {"lost": lost, "doubled": doubled, "unasked": sorted(ran - set(jobs)),
             "never ran": silent}
+
+
+def settle(users, region, seconds=120):
+    """Waits until all jobs have ended; Failed if the history does not hold."""
+    wait_for("all jobs to end", lambda: at_rest(region.godwit), seconds)
+    wrong = {what: jobs for what, jobs in verdict(users, all_jobs(region.godwit)).items() if jobs}
+    if wrong:
+        raise Failed(f"of {len(users.acknowledged())} jobs acknowledged: {wrong}")
