@@ -86,19 +86,26 @@ static uint64_t give_up(struct scheduler *s, struct node *node)
 {
 	uint64_t next_us = GW_NEVER_US;
 	struct task *task = node->tasks;
+	bool gave_up = false;
 
 	while (task) {
 		struct task *after = task->next;
 		uint64_t at_us = lease_give_up_us(s, task);
 
-		if (!task->sent)
+		if (!task->sent) {
 			task_lost(s, task, "its node fell silent before the start was sent");
-		else if (at_us <= s->now.mono_us)
+		} else if (at_us <= s->now.mono_us) {
 			give_up_one(s, task);
-		else if (at_us < next_us)
+			gave_up = true;
+		} else if (at_us < next_us) {
 			next_us = at_us;
+		}
 		task = after;
 	}
+	/* A session may outlive the silence. Nothing is placed there before its inventory says what
+	 * still runs of what was given up. */
+	if (gave_up && node->session)
+		reconcile_begin(s, node);
 	return next_us;
 }
 
