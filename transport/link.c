@@ -5,15 +5,16 @@
  * that the peer lacks", and a receiver takes only the body that comes next.
  *
  * HELLO and WELCOME are read alike: version range, epochs, acknowledgement. Messages of a
- *connection that broke may come late, beside those of the next one, also from a process that is
- *gone; so a pair of epochs must never count from 1 twice. The two roles see to that differently,
- *since two sides that both gave way would miss each other for ever:
+ * connection that broke may come late, beside those of the next one, also from a process that is
+ * gone; so a pair of epochs must never count from 1 twice. The two roles see to that differently,
+ * since two sides that both gave way would miss each other for ever:
  *
  *	client: keeps its epoch all its life, and joins the session that the other side names
- *together with this epoch; one that it has left it never goes back to. server: begins a session for
- *whatever epoch a client's HELLO has, each under an epoch of its own that was never used. The
- *session goes on when the HELLO knows that epoch, or none (it was sent before our WELCOME came:
- *beginning anew would give one number to two bodies).
+ *		together with this epoch; one that it has left it never goes back to.
+ *	server: begins a session for whatever epoch a client's HELLO has, each under an epoch of
+ *		its own that was never used. The session goes on when the HELLO knows that epoch,
+ *		or none (it was sent before our WELCOME came: beginning anew would give one number
+ *		to two bodies).
  *
  * A late HELLO then costs a session, never a body.
  *

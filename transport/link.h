@@ -6,11 +6,13 @@
  * exchange inventories.
  *
  *	start: a side that is told of a connection says HELLO (a client is; a server usually hears
- *the client's first); the other answers WELCOME. Both carry epoch, the epoch they know of the peer,
- *and what they have received; both sides then send again whatever was not received. A gap, a
- *foreign epoch or missing acknowledgements make either side say HELLO again. run:   bodies with
- *sequence numbers; acknowledgements ride on them, or go alone after a bounded delay. stop:  none. A
- *link may vanish at any time, with its process.
+ *	       the client's first); the other answers WELCOME. Both carry epoch, the epoch they
+ *	       know of the peer, and what they have received; both sides then send again whatever
+ *	       was not received. A gap, a foreign epoch or missing acknowledgements make either
+ *	       side say HELLO again.
+ *	run:   bodies with sequence numbers; acknowledgements ride on them, or go alone after a
+ *	       bounded delay.
+ *	stop:  none. A link may vanish at any time, with its process.
  *
  * The caller pulls envelopes with gw_link_next until there are none, after each call that says so,
  * and calls gw_link_tick at gw_link_wake_us.
@@ -26,20 +28,13 @@
 #include "proto/base/buf.h"
 #include "proto/base/id.h"
 #include "proto/base/limits.h"
+#include "proto/base/refusal.h"
 #include "proto/base/time.h"
 
 /* Largest body: an envelope around it still fits GW_MESSAGE_BYTES_MAX, sealed by CURVE too. */
 #define GW_LINK_BODY_BYTES_MAX (GW_MESSAGE_BYTES_MAX - 512u)
 
 struct gw_link;
-
-enum gw_refusal {
-	GW_REFUSAL_NONE = 0,
-	GW_REFUSAL_PROTOCOL = 1,  /* no common version */
-	GW_REFUSAL_IDENTITY = 2,  /* sender is not who the key says, or may not do this */
-	GW_REFUSAL_OVERLOAD = 3,  /* too much is waiting; try later */
-	GW_REFUSAL_MALFORMED = 4, /* not a message of this protocol */
-};
 
 struct gw_link_options {
 	struct gw_node_id self;

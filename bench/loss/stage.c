@@ -3,8 +3,8 @@
  * frames travel between the threads through two single-producer rings, each with room for every
  * frame there is, so neither side can block the other.
  *
- *	socket -> receive -> [to_compute] -> compute -> [computed] -> pending -> (due) -> sending ->
- *socket
+ *	socket -> receive -> [to_compute] -> compute -> [computed] -> pending -> (due) -> sending
+ *	       -> socket
  *
  * Start: gw_stage_new, ring, threads. Run: reactor_run. Stop: a neighbour leaves; the process ends.
  */

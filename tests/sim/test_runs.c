@@ -4,7 +4,7 @@
  *
  *	test_sim_runs            the tests
  *	test_sim_runs --renew    writes tests/golden/sim.txt anew: after a change of behaviour that
- *is meant, and only then. The diff belongs into the same commit.
+ *	                         is meant, and only then. The diff belongs into the same commit.
  */
 #include <inttypes.h>
 #include <setjmp.h>
