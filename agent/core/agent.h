@@ -5,10 +5,10 @@
  *	start:	gw_agent_new; restore and apply of what the journal holds; SPAWNED and EXITED for
  *		what the keeper holds (adoption); START
  *	run:	PEER_UP opens a session with the scheduler: NodeInfo, unacknowledged ends,
- *heartbeats, and an Inventory when asked. TaskStart becomes SPAWN, TaskKill KILL, TaskForget
- *		FORGET, LogRead STREAM, PeerTable PROBE; what the keeper and the prober answer
- *becomes TaskStatus, LogData and PathReport. stop:	STOP says "draining" and nothing else: tasks
- *live on under the keeper.
+ *		heartbeats, and an Inventory when asked. TaskStart becomes SPAWN, TaskKill KILL,
+ *		TaskForget FORGET, LogRead STREAM, PeerTable PROBE; what the keeper and the prober
+ *		answer becomes TaskStatus, LogData and PathReport.
+ *	stop:	STOP says "draining" and nothing else: tasks live on under the keeper.
  *
  * Running tasks need no scheduler. Each attempt has a lease; a heartbeat answered renews them all,
  * counted from when that heartbeat was sent. An attempt whose lease ends unheard is killed here.
