@@ -68,6 +68,7 @@ static void draw_numbers(struct gw_prng *prng, struct sim_scenario *scenario)
 	scenario->jobs.stubborn_ppm = share(prng, scenario->jobs.stubborn_ppm);
 	scenario->jobs.follow_ppm = share(prng, scenario->jobs.follow_ppm);
 	scenario->jobs.lost_ppm = share(prng, scenario->jobs.lost_ppm);
+	scenario->jobs.at_once_ppm = share(prng, scenario->jobs.at_once_ppm);
 	scenario->jobs.attempts = between(prng, 1, scenario->jobs.attempts);
 	while (sim_plan_load_ppm(scenario) > SIM_LOAD_PPM_MAX)
 		scenario->jobs.every_us *= 2;

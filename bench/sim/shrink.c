@@ -179,6 +179,7 @@ static const struct number numbers[] = {
 	{"stubbornness", AT(jobs.stubborn_ppm), 0},
 	{"followers", AT(jobs.follow_ppm), 0},
 	{"lost requests", AT(jobs.lost_ppm), 0},
+	{"replacements at once", AT(jobs.at_once_ppm), 0},
 	{"run times", AT(jobs.run_max_us), 1000},
 };
 
