@@ -75,7 +75,8 @@ void gw_agent_read_log(struct gw_agent *agent, uint64_t request, const Godwit__L
 	char text[96];
 
 	if (!gw_wire_read_attempt(wanted->attempt, &read.attempt) || read.attempt.attempt == 0) {
-		gw_agent_refuse(agent, effects, request, "a log read names no attempt");
+		gw_agent_refuse(agent, effects, GW_REFUSAL_MALFORMED, request,
+				"a log read names no attempt");
 		return;
 	}
 	if (wanted->stream != 1 && wanted->stream != 2) {

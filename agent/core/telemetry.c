@@ -279,7 +279,8 @@ void gw_agent_take_peers(struct gw_agent *agent, const Godwit__PeerTable *table,
 	uint8_t *bytes;
 
 	if (table->n_peers > GW_SITES_MAX) {
-		gw_agent_refuse(agent, effects, 0, "the peer table is larger than 2000 sites");
+		gw_agent_refuse(agent, effects, GW_REFUSAL_MALFORMED, 0,
+				"the peer table is larger than 2000 sites");
 		return;
 	}
 	for (size_t i = 0; i < table->n_peers; i++) {
@@ -287,7 +288,7 @@ void gw_agent_take_peers(struct gw_agent *agent, const Godwit__PeerTable *table,
 
 		if (peer->node.len != GW_ID_BYTES || peer->probe_port == 0 ||
 		    peer->probe_port > UINT16_MAX) {
-			gw_agent_refuse(agent, effects, 0,
+			gw_agent_refuse(agent, effects, GW_REFUSAL_MALFORMED, 0,
 					"the peer table has a peer without id or probe port");
 			return;
 		}

@@ -393,7 +393,7 @@ void plans_dry_run(struct scheduler *s, uint64_t request, const Godwit__JobSpec 
 	}
 	job_link_tasks(job);
 	if (!plan_query(s, PLAN_DRY_RUN, request, job, ""))
-		out_refuse(s, request, REFUSAL_OVERLOAD,
+		out_refuse(s, request, GW_REFUSAL_OVERLOAD,
 			   "too many plans are being made now; try again in a second");
 	if (gw_id_equal(s->spec_job.id, id.id))
 		s->spec = NULL;
@@ -406,6 +406,6 @@ void plans_explain(struct scheduler *s, uint64_t request, struct job *job)
 		out_text(s, "%u of %u tasks wait", job->counts[TASK_WAITING], job->task_count);
 
 	if (!plan_query(s, PLAN_EXPLAIN, request, job, text))
-		out_refuse(s, request, REFUSAL_OVERLOAD,
+		out_refuse(s, request, GW_REFUSAL_OVERLOAD,
 			   "too many plans are being made now; try again in a second");
 }
