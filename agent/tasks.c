@@ -65,12 +65,15 @@ struct gw_tasks {
 	uint64_t usage_request; /* 0: not asked */
 	uint64_t usage_us;      /* when it was */
 	uint64_t lost_us;       /* when the connection was; of one that is there, meaningless */
+	uint64_t heard_us;      /* when the keeper last said anything, or was connected to */
 	uint64_t renewed_us;
 	bool renew_due; /* the keeper is to be told renewed_us */
 	struct gw_table orders;
 	struct order *first;
 	struct order *last;
 	struct order *unsent; /* it and all after it */
+	uint32_t starts;      /* orders SPAWN that the keeper is to answer */
+	uint32_t refusals;    /* orders that it never hears of */
 	struct usage *usage;  /* made at the first use */
 };
 
@@ -79,12 +82,13 @@ static void feed(struct gw_tasks *tasks, struct gw_event *event)
 	tasks->options.feed(tasks->options.context, event);
 }
 
-static void feed_not_spawned(struct gw_tasks *tasks, struct gw_attempt_id attempt, const char *why)
+static void feed_not_spawned(struct gw_tasks *tasks, const struct order *order, const char *why)
 {
 	struct gw_event event = {.kind = GW_EVENT_SPAWNED};
 
-	event.spawned.attempt = attempt;
+	event.spawned.attempt = order->attempt;
 	event.spawned.error = why;
+	event.spawned.declined = order->refusal != NULL;
 	feed(tasks, &event);
 }
 
@@ -102,6 +106,10 @@ static void feed_no_output(struct gw_tasks *tasks, const struct order *order, co
 static void unlink_order(struct gw_tasks *tasks, struct order *order)
 {
 	CHECK(gw_table_remove(&tasks->orders, &order->request) == order);
+	if (order->refusal)
+		tasks->refusals--;
+	else if (order->kind == GW_EFFECT_SPAWN)
+		tasks->starts--;
 	if (tasks->unsent == order)
 		tasks->unsent = order->next;
 	if (order->previous)
@@ -129,7 +137,7 @@ static void refuse_order(struct gw_tasks *tasks, struct order *order, const char
 	unlink_order(tasks, order);
 	gw_attempt_format(order->attempt, text);
 	if (order->kind == GW_EFFECT_SPAWN) {
-		feed_not_spawned(tasks, order->attempt, why);
+		feed_not_spawned(tasks, order, why);
 	} else if (order->kind == GW_EFFECT_STREAM) {
 		feed_no_output(tasks, order, why);
 	} else {
@@ -167,17 +175,27 @@ static void flush(struct gw_tasks *tasks)
 						   tasks->renewed_us) != 0;
 	while (tasks->listed && tasks->unsent) {
 		struct order *order = tasks->unsent;
-		int r = order->refusal ? -ECANCELED : send_order(tasks, order);
+		int r = order->refusal ? 0 : send_order(tasks, order);
 
 		if (r == -ENOBUFS || r == -ENOTCONN)
 			return;
 		if (r != 0)
 			refuse_order(tasks, order,
-				     order->refusal
-					     ? order->refusal
-					     : "the keeper does not take an order of that form");
+				     "the keeper does not take an order of that form");
 		else
 			tasks->unsent = order->next;
+	}
+}
+
+/* They wait for no keeper: there may be none. What is fed may add others, for the next time. */
+static void flush_refusals(struct gw_tasks *tasks)
+{
+	struct order *next;
+
+	for (struct order *order = tasks->first; order && tasks->refusals > 0; order = next) {
+		next = order->next;
+		if (order->refusal)
+			refuse_order(tasks, order, order->refusal);
 	}
 }
 
@@ -229,6 +247,7 @@ static void take_spawned(struct gw_tasks *tasks, const struct gw_keeper_event *t
 	event.spawned.attempt = told->attempt;
 	event.spawned.pid = task->pid;
 	event.spawned.error = told->error;
+	event.spawned.declined = task->declined;
 	event.spawned.not_enforced = (const char *const *)task->not_enforced;
 	event.spawned.not_enforced_count = task->n_not_enforced;
 	feed(tasks, &event);
@@ -358,6 +377,7 @@ static void take_hello(const struct gw_keeper_event *told)
 
 static void take(struct gw_tasks *tasks, const struct gw_keeper_event *told)
 {
+	tasks->heard_us = gw_reactor_now(tasks->options.reactor).mono_us;
 	switch (told->kind) {
 	case GW_KEEPER_HELLO:
 		take_hello(told);
@@ -394,6 +414,7 @@ static void pump(void *context)
 	struct gw_tasks *tasks = context;
 	struct gw_keeper_event told;
 
+	flush_refusals(tasks);
 	while (tasks->connected) {
 		flush(tasks);
 		gw_keeper_client_next(tasks->client, &told);
@@ -425,6 +446,7 @@ static int connect_keeper(struct gw_tasks *tasks)
 	if (r != 0)
 		return r;
 	tasks->connected = true;
+	tasks->heard_us = gw_reactor_now(tasks->options.reactor).mono_us;
 	gw_reactor_timer_set(tasks->options.reactor, &tasks->reconnect,
 			     gw_reactor_now(tasks->options.reactor).mono_us + SILENT_US);
 	return 0;
@@ -563,6 +585,10 @@ static void add_order(struct gw_tasks *tasks, struct order *order)
 {
 	order->request = ++tasks->requests_given;
 	order->since_us = gw_reactor_now(tasks->options.reactor).mono_us;
+	if (order->refusal)
+		tasks->refusals++;
+	else if (order->kind == GW_EFFECT_SPAWN)
+		tasks->starts++;
 	CHECK(gw_table_add(&tasks->orders, order) == 0);
 	order->previous = tasks->last;
 	if (tasks->last)
@@ -609,6 +635,10 @@ void gw_tasks_effect(struct gw_tasks *tasks, const struct gw_effect *effect)
 	bool answered = effect->kind == GW_EFFECT_SPAWN || effect->kind == GW_EFFECT_STREAM;
 	struct order *order;
 
+	if (effect->kind == GW_EFFECT_SPAWN && tasks->starts >= GW_TASKS_STARTS_MAX) {
+		gw_tasks_refuse(tasks, effect, "as many starts as may wait for its keeper do");
+		return;
+	}
 	/* The core has no more SPAWN and STREAM open than its own limits; they always have room. */
 	if (!answered && tasks->orders.count >= GW_TASKS_ORDERS_MAX / 2) {
 		gw_log("order_dropped", "why=\"%u orders wait for the keeper\"",
@@ -648,21 +678,26 @@ static uint64_t asked_us(const struct gw_tasks *tasks)
 	uint64_t asked_us = tasks->usage_request ? tasks->usage_us : GW_NEVER_US;
 
 	for (const struct order *order = tasks->first; order; order = order->next) {
-		if (order->kind == GW_EFFECT_STREAM) /* it may be held open */
+		if (order->kind == GW_EFFECT_STREAM || order->refusal) /* it may be held open */
 			continue;
 		return order->since_us < asked_us ? order->since_us : asked_us;
 	}
 	return asked_us;
 }
 
+/* One that answers others keeps an order waiting because it has much to do. */
 const char *gw_tasks_trouble(const struct gw_tasks *tasks)
 {
 	uint64_t now_us = gw_reactor_now(tasks->options.reactor).mono_us;
 	uint64_t since_us = asked_us(tasks);
 
-	if (!tasks->connected && now_us - tasks->lost_us >= SILENT_US)
-		return tasks->why[0] ? tasks->why : "its keeper does not come up";
-	if (tasks->connected && since_us != GW_NEVER_US && now_us - since_us >= SILENT_US)
+	if (!tasks->connected)
+		return now_us - tasks->lost_us < SILENT_US ? NULL
+		       : tasks->why[0]                     ? tasks->why
+							   : "its keeper does not come up";
+	if (since_us < tasks->heard_us)
+		since_us = tasks->heard_us;
+	if (since_us != GW_NEVER_US && now_us - since_us >= SILENT_US)
 		return "its keeper does not answer";
 	return NULL;
 }

@@ -19,6 +19,7 @@
 #include "transport/fault.h"
 
 #define GW_TASKS_ORDERS_MAX 16384u /* not yet answered by the keeper */
+#define GW_TASKS_STARTS_MAX 256u   /* of them SPAWN; more are declined, and told so at once */
 
 struct gw_reactor;
 struct gw_tasks;

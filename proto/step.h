@@ -88,6 +88,7 @@ struct gw_event {
 			uint32_t pid;
 			bool starting;                   /* neither yet, told to a new agent */
 			const char *error;               /* NULL: it runs */
+			bool declined;                   /* the error is not the task's doing */
 			const char *const *not_enforced; /* [not_enforced_count] "memory: why" */
 			size_t not_enforced_count;
 		} spawned;

@@ -45,8 +45,8 @@ bool gw_agent_send(struct gw_agent *agent, struct gw_effects *effects, const God
 			       body);
 }
 
-void gw_agent_refuse(struct gw_agent *agent, struct gw_effects *effects, uint64_t request,
-		     const char *text)
+void gw_agent_refuse(struct gw_agent *agent, struct gw_effects *effects, enum gw_refusal code,
+		     uint64_t request, const char *text)
 {
 	Godwit__Body body = GODWIT__BODY__INIT;
 	Godwit__Refusal refusal = GODWIT__REFUSAL__INIT;
@@ -54,6 +54,7 @@ void gw_agent_refuse(struct gw_agent *agent, struct gw_effects *effects, uint64_
 
 	(void)strncpy(copy, text, sizeof(copy) - 1); /* cut: our own sentences are shorter */
 	copy[sizeof(copy) - 1] = '\0';
+	refusal.code = code;
 	refusal.text = copy;
 	body.kind_case = GODWIT__BODY__KIND_REFUSAL;
 	body.refusal = &refusal;
@@ -142,7 +143,7 @@ static void take_body(struct gw_agent *agent, const Godwit__Body *body, struct g
 	case GODWIT__BODY__KIND_REFUSAL: /* the host has logged it; answering one never ends */
 		return;
 	default:
-		gw_agent_refuse(agent, effects, body->request,
+		gw_agent_refuse(agent, effects, GW_REFUSAL_IDENTITY, body->request,
 				"an agent does not answer this kind of message");
 	}
 }
@@ -156,7 +157,7 @@ static void take_message(struct gw_agent *agent, const struct gw_event *event,
 		return;
 	if (event->message.term < agent->memory.term) {
 		if (event->message.channel == GW_CHANNEL_STATE)
-			gw_agent_refuse(agent, effects, body->request,
+			gw_agent_refuse(agent, effects, GW_REFUSAL_TERM, body->request,
 					"this agent has heard a leader of a later term");
 		return;
 	}
@@ -214,6 +215,7 @@ static int take_spawned(struct gw_agent *agent, const struct gw_event *event)
 			r = gw_run_set_error(run, event->spawned.error);
 			if (r != 0)
 				return r;
+			run->declined = event->spawned.declined;
 		}
 		(void)gw_runs_take(&agent->runs, run, GW_RUN_NOT_SPAWNED);
 		return 0;

@@ -11,7 +11,7 @@
 #define GRACE_US_DEFAULT (10 * GW_US_PER_S)
 
 /* A start that was refused leaves nothing behind, so its answer is made on the spot. */
-static void refuse_start(struct gw_agent *agent, struct gw_attempt_id id, char *text,
+static void refuse_start(struct gw_agent *agent, struct gw_attempt_id id, bool declined, char *text,
 			 struct gw_effects *effects)
 {
 	Godwit__Body body = GODWIT__BODY__INIT;
@@ -22,6 +22,7 @@ static void refuse_start(struct gw_agent *agent, struct gw_attempt_id id, char *
 	status.attempt = &ref;
 	status.state = GODWIT__ATTEMPT_STATE__ATTEMPT_FAILED_TO_START;
 	status.error = text;
+	status.declined = declined;
 	body.kind_case = GODWIT__BODY__KIND_TASK_STATUS;
 	body.task_status = &status;
 	agent->refused++;
@@ -107,38 +108,33 @@ static uint64_t grace_us(const Godwit__TaskStart *start)
 	return start->grace_us ? start->grace_us : GRACE_US_DEFAULT;
 }
 
-/* 0; -1 with the sentence that refuses it. */
-static int check_start(const struct gw_agent *agent, struct gw_attempt_id id,
-		       const Godwit__TaskStart *start, uint64_t lease_us, char *ret_text,
-		       size_t size)
+/* True: this node can start it. Else the sentence why not, which is no fault of the task's: it was
+ * sent here too late, or is to be started elsewhere. */
+static bool can_start(const struct gw_agent *agent, struct gw_attempt_id id,
+		      const Godwit__TaskStart *start, uint64_t lease_us, char *ret_text,
+		      size_t size)
 {
 	const struct gw_run *rival = gw_runs_rival(&agent->runs, id);
+	uint64_t now_us = agent->now.mono_us;
 
-	if (gw_start_check(start, &agent->config, ret_text, size) != 0)
-		return -1;
-	if (start->lease_from_us > agent->now.mono_us) {
+	if (agent->stopped)
+		(void)snprintf(ret_text, size, "the agent is stopping");
+	else if (start->lease_from_us > now_us)
 		(void)snprintf(ret_text, size, "the lease begins after now, by this node's clock");
-		return -1;
-	}
-	if (start->lease_from_us &&
-	    start->lease_from_us + working_time_us(lease_us, grace_us(start)) <=
-		    agent->now.mono_us) {
+	else if (start->lease_from_us &&
+		 start->lease_from_us + working_time_us(lease_us, grace_us(start)) <= now_us)
 		(void)snprintf(ret_text, size, "the start came when its lease was over");
-		return -1;
-	}
-	if (rival) {
+	else if (rival)
 		(void)snprintf(ret_text, size, "attempt %u of this task is %s on this node",
 			       rival->id.attempt, gw_run_state_name(rival->state));
-		return -1;
-	}
-	if (agent->runs.table.count >= agent->config.attempts_max) {
+	else if (agent->runs.table.count >= agent->config.attempts_max)
 		(void)snprintf(ret_text, size,
 			       "this node keeps %u attempts, its limit, until ended ones are "
 			       "acknowledged",
 			       agent->runs.table.count);
-		return -1;
-	}
-	return 0;
+	else
+		return true;
+	return false;
 }
 
 /* The lease lasts before the task runs: the next agent must know how long it may. */
@@ -176,7 +172,8 @@ void gw_agent_start_task(struct gw_agent *agent, const Godwit__TaskStart *ordere
 	char text[GW_RUN_ERROR_BYTES_MAX + 1];
 
 	if (!gw_wire_read_attempt(start->attempt, &id) || id.attempt == 0) {
-		gw_agent_refuse(agent, effects, 0, "a start names no attempt");
+		gw_agent_refuse(agent, effects, GW_REFUSAL_MALFORMED, 0,
+				"a start names no attempt");
 		return;
 	}
 	run = gw_runs_find(&agent->runs, id);
@@ -188,14 +185,18 @@ void gw_agent_start_task(struct gw_agent *agent, const Godwit__TaskStart *ordere
 		own.user = agent->config.task_user;
 	if (lease_us > GW_AGENT_LEASE_US_MAX)
 		lease_us = GW_AGENT_LEASE_US_MAX;
-	if (check_start(agent, id, start, lease_us, text, sizeof(text)) != 0) {
-		refuse_start(agent, id, text, effects);
+	if (gw_start_check(start, &agent->config, text, sizeof(text)) != 0) {
+		refuse_start(agent, id, false, text, effects);
+		return;
+	}
+	if (!can_start(agent, id, start, lease_us, text, sizeof(text))) {
+		refuse_start(agent, id, true, text, effects);
 		return;
 	}
 	run = gw_runs_add(&agent->runs, id);
 	if (!run) {
 		(void)snprintf(text, sizeof(text), "the agent is out of memory");
-		refuse_start(agent, id, text, effects);
+		refuse_start(agent, id, true, text, effects);
 		return;
 	}
 	run->lease_us = lease_us;
@@ -229,7 +230,7 @@ void gw_agent_kill_task(struct gw_agent *agent, const Godwit__TaskKill *kill,
 	struct gw_run *run;
 
 	if (!gw_wire_read_attempt(kill->attempt, &id) || id.attempt == 0) {
-		gw_agent_refuse(agent, effects, 0, "a kill names no attempt");
+		gw_agent_refuse(agent, effects, GW_REFUSAL_MALFORMED, 0, "a kill names no attempt");
 		return;
 	}
 	run = gw_runs_find(&agent->runs, id);
@@ -252,7 +253,8 @@ void gw_agent_forget_task(struct gw_agent *agent, const Godwit__TaskForget *forg
 	struct gw_effect *effect;
 
 	if (!gw_wire_read_attempt(forget->attempt, &id)) {
-		gw_agent_refuse(agent, effects, 0, "a forget names no attempt");
+		gw_agent_refuse(agent, effects, GW_REFUSAL_MALFORMED, 0,
+				"a forget names no attempt");
 		return;
 	}
 	run = gw_runs_find(&agent->runs, id);

@@ -359,6 +359,7 @@ void gw_run_status(struct gw_run *run, struct gw_run_status *ret_status)
 	ret_status->task.pid = run->pid;
 	ret_status->task.exit_code = run->exit_code;
 	ret_status->task.signal = run->signal;
+	ret_status->task.declined = run->declined;
 	if (run->error)
 		ret_status->task.error = run->error;
 	if (run->has_usage)

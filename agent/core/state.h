@@ -8,6 +8,7 @@
 #include "agent/core/agent.h"
 #include "agent/core/run.h"
 #include "proto/base/arena.h"
+#include "proto/base/refusal.h"
 #include "proto/step.h"
 
 #define GW_HEARTBEATS_OPEN_MAX 64u /* unanswered heartbeats whose send time is remembered */
@@ -99,8 +100,8 @@ const struct gw_agent *gw_agent_of(const struct gw_node *node);
 /* A body on the state channel. False: no room, nothing sent. */
 bool gw_agent_send(struct gw_agent *agent, struct gw_effects *effects, const Godwit__Body *body);
 /* A Refusal: the first thing that a step says, so there is room. */
-void gw_agent_refuse(struct gw_agent *agent, struct gw_effects *effects, uint64_t request,
-		     const char *text);
+void gw_agent_refuse(struct gw_agent *agent, struct gw_effects *effects, enum gw_refusal code,
+		     uint64_t request, const char *text);
 
 /* commands.c: what the scheduler orders, and leases. */
 void gw_agent_start_task(struct gw_agent *agent, const Godwit__TaskStart *ordered,

@@ -105,7 +105,7 @@ static void say_attempt(struct gw_server_client *client, uint64_t request,
 
 /* Of an attempt that is not here. */
 static void say_state(struct gw_server_client *client, const struct gw_request *request,
-		      Godwit__AttemptState state, const char *error)
+		      Godwit__AttemptState state, const char *error, bool declined)
 {
 	Godwit__KeeperStatus status = GODWIT__KEEPER_STATUS__INIT;
 	Godwit__TaskStatus task = GODWIT__TASK_STATUS__INIT;
@@ -115,6 +115,7 @@ static void say_state(struct gw_server_client *client, const struct gw_request *
 	task.attempt = &ref;
 	task.state = state;
 	task.error = (char *)(uintptr_t)error; /* only read */
+	task.declined = declined;
 	status.task = &task;
 	say_status(client, request->request, &status);
 }
@@ -335,6 +336,19 @@ static void handle_hello(struct gw_server_client *client, const struct gw_reques
 	gw_notes_deinit(&notes);
 }
 
+/* What this host lacks, so that the same task may start on another. */
+static bool hosts_own(int error)
+{
+	static const int errors[] = {ENOSPC, EDQUOT,  EROFS,  EIO,    EAGAIN,
+				     ENOMEM, ENOBUFS, EMFILE, ENFILE, ESHUTDOWN};
+
+	for (size_t i = 0; i < GW_ARRAY_COUNT(errors); i++) {
+		if (error == -errors[i])
+			return true;
+	}
+	return false;
+}
+
 static void handle_spawn(struct gw_server_client *client, const struct gw_request *request)
 {
 	struct gw_attempt *attempt;
@@ -346,7 +360,7 @@ static void handle_spawn(struct gw_server_client *client, const struct gw_reques
 		say_state(client, request,
 			  result == -ESTALE ? GODWIT__ATTEMPT_STATE__ATTEMPT_TOMBSTONE
 					    : GODWIT__ATTEMPT_STATE__ATTEMPT_FAILED_TO_START,
-			  error);
+			  error, hosts_own(result));
 		return;
 	}
 	say_attempt(client, request->request, attempt, false);
@@ -371,7 +385,7 @@ static void handle_kill(struct gw_server_client *client, const struct gw_request
 	if (attempt)
 		say_attempt(client, request->request, attempt, false);
 	else
-		say_state(client, request, GODWIT__ATTEMPT_STATE__ATTEMPT_TOMBSTONE, "");
+		say_state(client, request, GODWIT__ATTEMPT_STATE__ATTEMPT_TOMBSTONE, "", false);
 }
 
 static void handle_acknowledge(struct gw_server_client *client, const struct gw_request *request)
@@ -442,7 +456,8 @@ static void take_datagram(struct gw_server_client *client, const uint8_t *bytes,
 	gw_arena_init(&arena, GW_KEEPER_DECODE_BYTES_MAX);
 	result = gw_request_decode(&arena, bytes, size, &request, error);
 	if (result && request.kind == GW_REQUEST_SPAWN && request.attempt.attempt)
-		say_state(client, &request, GODWIT__ATTEMPT_STATE__ATTEMPT_FAILED_TO_START, error);
+		say_state(client, &request, GODWIT__ATTEMPT_STATE__ATTEMPT_FAILED_TO_START, error,
+			  false);
 	else if (result)
 		say_refusal(client, request.request, error);
 	else if (!client->version && request.kind != GW_REQUEST_HELLO)

@@ -264,7 +264,7 @@ static void refuses_starts(void **state)
 	body.kind_case = GODWIT__BODY__KIND_TASK_START;
 	body.task_start = &start;
 	fixture_message(f, &body);
-	fixture_expect(f, "refusal (a start names no attempt)\n");
+	fixture_expect(f, "refusal 4 (a start names no attempt)\n");
 	gw_wire_attempt(&attempt, &ref);
 	start.attempt = &ref;
 	fixture_message(f, &body);
@@ -291,18 +291,21 @@ static void refuses_starts(void **state)
 	start.lease_us = 10 * GW_US_PER_S;
 	start.lease_from_us = f->now.mono_us - 5 * GW_US_PER_S;
 	fixture_message(f, &body);
-	fixture_expect(f, "status 1/0/1 FAILED_TO_START (the start came when its lease was "
-			  "over)\n");
+	fixture_expect(f,
+		       "status 1/0/1 FAILED_TO_START declined (the start came when its lease was "
+		       "over)\n");
 	start.lease_from_us = f->now.mono_us + 1;
 	fixture_message(f, &body);
-	fixture_expect(f, "status 1/0/1 FAILED_TO_START (the lease begins after now, by this "
-			  "node's clock)\n");
+	fixture_expect(f,
+		       "status 1/0/1 FAILED_TO_START declined (the lease begins after now, by this "
+		       "node's clock)\n");
 	start.lease_from_us = f->now.mono_us - 4 * GW_US_PER_S;
 	fixture_message(f, &body);
 	fixture_expect(f, "SPAWN 1/0/1\n");
 	fixture_start(f, fixture_attempt(1, 2), 0);
-	fixture_expect(f, "status 1/0/2 FAILED_TO_START (attempt 1 of this task is starting on "
-			  "this node)\n");
+	fixture_expect(
+		f, "status 1/0/2 FAILED_TO_START declined (attempt 1 of this task is starting on "
+		   "this node)\n");
 	assert_int_equal(gw_agent_counts(f->node).attempts, 1);
 }
 
@@ -374,6 +377,27 @@ static void runs_tasks_as_allowed_users(void **state)
 			  "\"root\")\n");
 }
 
+/* What a node does not begin for reasons of its own is told apart from what a task brings on itself. */
+static void declines_starts(void **state)
+{
+	struct fixture *f = *state;
+
+	fixture_up(f, false);
+	fixture_start(f, id(1), 0);
+	fixture_declined(f, id(1), "its keeper does not answer");
+	fixture_expect(f, "heartbeat 1\nSPAWN 1/0/1\n"
+			  "status 1/0/1 FAILED_TO_START declined (its keeper does not answer)\n");
+	fixture_down(f);
+	fixture_up(f, false); /* told again, until it is forgotten */
+	fixture_expect(f, "heartbeat 2\n"
+			  "status 1/0/1 FAILED_TO_START declined (its keeper does not answer)\n");
+	fixture_forget(f, id(1));
+	fixture_step(f, (struct gw_event){.kind = GW_EVENT_STOP});
+	fixture_start(f, id(2), 0);
+	fixture_expect(f, "FORGET 1/0/1\n"
+			  "status 2/0/1 FAILED_TO_START declined (the agent is stopping)\n");
+}
+
 static void refuses_past_its_limit(void **state)
 {
 	struct fixture *f = *state;
@@ -384,9 +408,10 @@ static void refuses_past_its_limit(void **state)
 	fixture_up(f, false);
 	fixture_start(f, id(1), 0);
 	fixture_start(f, id(2), 0);
-	fixture_expect(f, "heartbeat 1\nSPAWN 1/0/1\n"
-			  "status 2/0/1 FAILED_TO_START (this node keeps 1 attempts, its limit, "
-			  "until ended ones are acknowledged)\n");
+	fixture_expect(
+		f, "heartbeat 1\nSPAWN 1/0/1\n"
+		   "status 2/0/1 FAILED_TO_START declined (this node keeps 1 attempts, its limit, "
+		   "until ended ones are acknowledged)\n");
 	fixture_kill(f, id(3)); /* the keeper's fence stands though the table is full */
 	fixture_expect(f, "KILL 3/0/1\nstatus 3/0/1 TOMBSTONE\n");
 	fixture_exited(f, id(1), EXITED, 0);
@@ -410,19 +435,19 @@ static void refuses_old_terms_and_strangers(void **state)
 	fixture_kill(f, id(1));
 	fixture_reply(f, 1, HOUR_US);
 	fixture_expect(f, "heartbeat 1\nSPAWN 1/0/1\n"
-			  "refusal (this agent has heard a leader of a later term)\n");
+			  "refusal 5 (this agent has heard a leader of a later term)\n");
 	assert_int_equal(gw_agent_memory(f->node).renewed_us, 0);
 	fixture_restart(f); /* the term outlives the process */
 	fixture_begin(f);
 	fixture_up(f, false);
 	fixture_kill(f, id(1));
 	fixture_expect(f, "heartbeat 1\n"
-			  "refusal (this agent has heard a leader of a later term)\n");
+			  "refusal 5 (this agent has heard a leader of a later term)\n");
 	f->term = 5;
 	body.kind_case = GODWIT__BODY__KIND_VERSION_REQUEST;
 	body.version_request = &request;
 	fixture_message(f, &body);
-	fixture_expect(f, "refusal (an agent does not answer this kind of message)\n");
+	fixture_expect(f, "refusal 2 (an agent does not answer this kind of message)\n");
 	f->scheduler.node.id = gw_id_make(6, 6, 6);
 	fixture_start(f, id(2), 0);
 	fixture_up(f, false);
@@ -573,7 +598,7 @@ static void takes_peer_tables(void **state)
 	fixture_up(f, false);
 	fixture_message(f, &body);
 	fixture_expect(f, "heartbeat 1\n"
-			  "refusal (the peer table has a peer without id or probe port)\n");
+			  "refusal 4 (the peer table has a peer without id or probe port)\n");
 	peer.probe_port = 4000;
 	fixture_message(f, &body);
 	fixture_expect(f, "PROBE\n");
@@ -620,6 +645,7 @@ int main(void)
 		TEST(adopted_lease_goes_on),
 		TEST(refuses_starts),
 		TEST(runs_tasks_as_allowed_users),
+		TEST(declines_starts),
 		TEST(refuses_past_its_limit),
 		TEST(refuses_old_terms_and_strangers),
 		TEST(reads_logs),

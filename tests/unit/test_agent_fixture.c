@@ -104,6 +104,8 @@ static void print_status(struct gw_buf *out, const Godwit__TaskStatus *status)
 	r |= gw_buf_printf(out, " %s", value->name + strlen("ATTEMPT_"));
 	if (status->exit_code)
 		r |= gw_buf_printf(out, " exit=%u", status->exit_code);
+	if (status->declined)
+		r |= gw_buf_printf(out, " declined");
 	if (status->error[0])
 		r |= gw_buf_printf(out, " (%s)", status->error);
 	for (size_t i = 0; i < status->n_not_enforced; i++)
@@ -134,7 +136,7 @@ static void print_body(struct gw_buf *out, const Godwit__Body *body)
 		}
 		break;
 	case GODWIT__BODY__KIND_REFUSAL:
-		r = gw_buf_printf(out, "refusal (%s)", body->refusal->text);
+		r = gw_buf_printf(out, "refusal %u (%s)", body->refusal->code, body->refusal->text);
 		break;
 	case GODWIT__BODY__KIND_NODE_INFO:
 		r = gw_buf_printf(out, "info version=%llu%s",
@@ -431,6 +433,16 @@ void fixture_spawned(struct fixture *fixture, struct gw_attempt_id attempt, cons
 	event.spawned.attempt = attempt;
 	event.spawned.pid = 4711;
 	event.spawned.error = error;
+	fixture_step(fixture, event);
+}
+
+void fixture_declined(struct fixture *fixture, struct gw_attempt_id attempt, const char *error)
+{
+	struct gw_event event = {.kind = GW_EVENT_SPAWNED};
+
+	event.spawned.attempt = attempt;
+	event.spawned.error = error;
+	event.spawned.declined = true;
 	fixture_step(fixture, event);
 }
 

@@ -66,6 +66,8 @@ void fixture_kill(struct fixture *fixture, struct gw_attempt_id attempt);
 void fixture_forget(struct fixture *fixture, struct gw_attempt_id attempt);
 void fixture_ask_inventory(struct fixture *fixture);
 void fixture_spawned(struct fixture *fixture, struct gw_attempt_id attempt, const char *error);
+/* The keeper, or the agent's shell, does not start it, and not by the task's doing. */
+void fixture_declined(struct fixture *fixture, struct gw_attempt_id attempt, const char *error);
 void fixture_exited(struct fixture *fixture, struct gw_attempt_id attempt,
 		    Godwit__AttemptState state, uint32_t exit_code);
 

@@ -39,11 +39,13 @@ struct model {
 	struct fixture f;
 	struct gw_prng prng;
 	enum kept kept[SLOTS];
-	bool killed[SLOTS];    /* KILL came for it */
-	bool heard_end[SLOTS]; /* a TaskStatus told the scheduler of its end */
+	bool killed[SLOTS]; /* KILL came for it */
+	bool heard_end
+		[SLOTS]; /* a TaskStatus told the scheduler of its end, or that it is declined */
 	uint32_t rounds[JOBS]; /* a job all of whose attempts are over gives way to a new one */
 	uint64_t heartbeat;    /* number of the last one */
 	uint32_t spawns;
+	uint32_t declined;
 	bool open;
 };
 
@@ -122,6 +124,10 @@ static void see(void *context, const struct gw_effect *effect, const Godwit__Bod
 		if (body->task_status->state == GODWIT__ATTEMPT_STATE__ATTEMPT_EXITED) {
 			assert_int_equal(m->kept[slot], KEPT_ENDED);
 			m->heard_end[slot] = true;
+		} else if (body->task_status->declined) {
+			assert_int_equal(body->task_status->state,
+					 GODWIT__ATTEMPT_STATE__ATTEMPT_FAILED_TO_START);
+			m->heard_end[slot] = true;
 		}
 	}
 }
@@ -134,7 +140,12 @@ static void end_attempt(struct model *m, uint32_t slot)
 
 static void keeper_moves(struct model *m, uint32_t slot)
 {
-	if (m->kept[slot] == KEPT_ASKED) {
+	if (m->kept[slot] == KEPT_ASKED && !m->killed[slot] &&
+	    gw_prng_chance_ppm(&m->prng, 100000)) {
+		m->kept[slot] = KEPT_NOT;
+		fixture_declined(&m->f, id_of(m, slot), "its disk is full");
+		m->declined++;
+	} else if (m->kept[slot] == KEPT_ASKED) {
 		m->kept[slot] = KEPT_RUNNING;
 		fixture_spawned(&m->f, id_of(m, slot), NULL);
 	} else if (m->kept[slot] == KEPT_RUNNING &&
@@ -282,6 +293,7 @@ static uint32_t run_seed(uint64_t seed)
 	for (uint32_t i = 0; i < STEPS; i++)
 		move(&m);
 	settle(&m);
+	assert_true(m.declined > 0);
 	fixture_deinit(&m.f);
 	return m.spawns;
 }
