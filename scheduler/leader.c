@@ -140,13 +140,11 @@ int gw_leader_begin(struct daemon *daemon, uint64_t term, struct gw_fault *fault
 	uint32_t epoch;
 	int r;
 
-	/* As the core reckons at START; ROLE with a higher term begins another, and an epoch. */
+	/* As the core reckons at ROLE. */
 	gw_scheduler_term(daemon->core, &start_term, &epoch);
 	start_term = (start_term > daemon->epoch ? start_term : daemon->epoch) + 1;
 	epoch = (epoch > daemon->epoch ? epoch : daemon->epoch) + 1;
-	if (term > start_term)
-		epoch++;
-	else
+	if (term < start_term)
 		term = start_term;
 	daemon->epoch = epoch;
 	r = write_epoch(daemon, fault);

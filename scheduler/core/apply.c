@@ -93,6 +93,39 @@ void former_free(struct task *task)
 	task->former = NULL;
 }
 
+/* Before another attempt takes the last one's place: its output may still be asked for. One that was
+ * declined has none. 0; -ENOMEM. */
+static int remember_earlier(struct task *task)
+{
+	struct earlier *earlier = task->earlier;
+
+	if (task->attempt == 0 || task->declined)
+		return 0;
+	if (!earlier)
+		earlier = task->earlier = calloc(1, sizeof(*earlier));
+	if (!earlier)
+		return -ENOMEM;
+	if (earlier->count == EARLIER_MAX)
+		memmove(&earlier->ran[0], &earlier->ran[1],
+			--earlier->count * sizeof(earlier->ran[0]));
+	earlier->ran[earlier->count].node = task->node;
+	earlier->ran[earlier->count++].attempt = task->attempt;
+	return 0;
+}
+
+struct node *attempt_node(const struct task *task, uint32_t attempt)
+{
+	const struct earlier *earlier = task->earlier;
+
+	if (attempt == task->attempt)
+		return task->node;
+	for (uint32_t i = earlier ? earlier->count : 0; i-- > 0;) {
+		if (earlier->ran[i].attempt == attempt)
+			return earlier->ran[i].node;
+	}
+	return NULL;
+}
+
 /* Does the job want to know this given-up attempt again, though another takes its place? */
 static bool to_remember(const struct task *task)
 {
@@ -129,11 +162,13 @@ static int remember_former(struct task *task)
 	return 0;
 }
 
-/* The former attempt becomes the one that counts. It holds no place yet. */
-static void adopt_former(struct task *task)
+/* The former attempt becomes the one that counts. It holds no place yet. 0; -ENOMEM. */
+static int adopt_former(struct task *task)
 {
 	struct former *former = task->former;
 
+	if (remember_earlier(task) != 0)
+		return -ENOMEM;
 	if (task_held(task))
 		task_set_state(task, TASK_WAITING);
 	task->node = former->node;
@@ -148,7 +183,9 @@ static void adopt_former(struct task *task)
 	former_free(task);
 	task->unheard = false;
 	task->ended = false;
+	task->declined = false;
 	task->sent = true;
+	return 0;
 }
 
 static bool may_adopt(const struct task *task, uint32_t attempt)
@@ -165,7 +202,8 @@ static int apply_kept(struct scheduler *s, const Godwit__AttemptKept *kept, int6
 
 	if (!task || !may_adopt(task, attempt.attempt))
 		return -EPROTO;
-	adopt_former(task);
+	if (adopt_former(task) != 0)
+		return -ENOMEM;
 	task_set_state(task, TASK_PLACED);
 	if (task->started_wall_us != 0)
 		task_set_state(task, TASK_RUNNING);
@@ -201,7 +239,7 @@ static int apply_placed(struct scheduler *s, const Godwit__TaskPlaced *record, i
 		if (!may_place(task, placed))
 			return -EPROTO;
 		if (placed->attempt != task->attempt) {
-			if (remember_former(task) != 0)
+			if (remember_earlier(task) != 0 || remember_former(task) != 0)
 				return -ENOMEM;
 			task->attempt_last = placed->attempt;
 			task->started_wall_us = 0;
@@ -211,6 +249,7 @@ static int apply_placed(struct scheduler *s, const Godwit__TaskPlaced *record, i
 			return -ENOMEM;
 		task->unheard = false;
 		task->ended = false;
+		task->declined = false;
 		task->node = node;
 		task->attempt = placed->attempt;
 		task->port = (uint16_t)placed->port;
@@ -258,7 +297,9 @@ static void attempt_failed(struct task *task, bool lost)
 {
 	struct job *job = task->job;
 
-	if (lost)
+	if (job->restarting)
+		; /* ended for the sake of its gang: no fault of its own */
+	else if (lost)
 		task->losses++;
 	else
 		task->failures++;
@@ -272,6 +313,21 @@ static void attempt_failed(struct task *task, bool lost)
 	} else {
 		task_set_state(task, TASK_FAILED);
 	}
+}
+
+/* Neither a failure nor a loss. Of a gang all begin again. */
+static void attempt_declined(struct task *task)
+{
+	struct job *job = task->job;
+
+	task->ended = true;
+	task->declined = true;
+	if (job->cancelled || job->doomed) {
+		task_set_state(task, TASK_CANCELLED);
+		return;
+	}
+	job->restarting = job->gang;
+	task_set_state(task, TASK_WAITING);
 }
 
 /* 0; -ENOMEM. */
@@ -306,7 +362,8 @@ static int apply_changed(struct scheduler *s, const Godwit__TaskChanged *changed
 		if (changed->change != GODWIT__TASK_CHANGE__TASK_ENDED ||
 		    !may_adopt(task, attempt.attempt))
 			return -EPROTO;
-		adopt_former(task); /* what it has brought back counts */
+		if (adopt_former(task) != 0) /* what it has brought back counts */
+			return -ENOMEM;
 	}
 	switch (changed->change) {
 	case GODWIT__TASK_CHANGE__TASK_STARTED:
@@ -333,6 +390,12 @@ static int apply_changed(struct scheduler *s, const Godwit__TaskChanged *changed
 		result = note_end(task, changed);
 		task->unheard = changed->unheard;
 		attempt_failed(task, true);
+		break;
+	case GODWIT__TASK_CHANGE__TASK_DECLINED:
+		if (task->state != TASK_PLACED)
+			return -EPROTO;
+		result = note_end(task, changed);
+		attempt_declined(task);
 		break;
 	case GODWIT__TASK_CHANGE__TASK_CHANGE_NONE:
 	case _GODWIT__TASK_CHANGE_IS_INT_SIZE:

@@ -62,6 +62,14 @@ static uint64_t mix_former(uint64_t hash, const struct former *former)
 	return mix_text(hash, former->devices);
 }
 
+static uint64_t mix_earlier(uint64_t hash, const struct earlier *earlier)
+{
+	for (uint32_t i = 0; i < earlier->count; i++)
+		hash = mix_u64(hash, earlier->ran[i].attempt | (uint64_t)earlier->ran[i].node->index
+								       << 32);
+	return hash;
+}
+
 static uint64_t mix_task(uint64_t hash, const struct task *task)
 {
 	hash = mix_u64(hash, task->state | (uint64_t)task->attempt << 32);
@@ -76,7 +84,9 @@ static uint64_t mix_task(uint64_t hash, const struct task *task)
 	hash = mix_text(hash, task->devices);
 	hash = mix_text(hash, task->error);
 	hash = mix_u64(hash, (task->unheard | (uint64_t)task->ended << 1 |
-			      (uint64_t)task->attempt_last << 32));
+			      (uint64_t)task->declined << 2 | (uint64_t)task->attempt_last << 32));
+	if (task->earlier)
+		hash = mix_earlier(hash, task->earlier);
 	if (task->former)
 		hash = mix_former(hash, task->former);
 	return mix(hash, &task->node->id, sizeof(task->node->id));

@@ -166,6 +166,7 @@ void job_free(struct job *job)
 	for (uint32_t i = 0; i < job->task_count; i++) {
 		free(job->tasks[i].devices);
 		free(job->tasks[i].error);
+		free(job->tasks[i].earlier);
 		former_free(&job->tasks[i]);
 	}
 	free(job->tasks);

@@ -125,10 +125,16 @@ void lease_check(struct scheduler *s, struct node *node)
 		node->silent = silent;
 		node_update(s, node); /* comes back here */
 	}
+	if (node->declined_until_us != 0 && node->declined_until_us <= s->now.mono_us) {
+		node->declined_until_us = 0;
+		node_update(s, node); /* comes back here */
+	}
 	if (!silent && node->session) {
-		timer_set(s, &node->timer,
-			  min_u64(base_us + s->config.unknown_after_us,
-				  node->progress_us + s->config.stall_after_us));
+		next_us = min_u64(base_us + s->config.unknown_after_us,
+				  node->progress_us + s->config.stall_after_us);
+		if (node->declined_until_us != 0)
+			next_us = min_u64(next_us, node->declined_until_us);
+		timer_set(s, &node->timer, next_us);
 		return;
 	}
 	next_us = give_up(s, node);

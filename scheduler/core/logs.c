@@ -42,28 +42,33 @@ static void log_end(struct scheduler *s, struct log_request *log)
 	free(gw_table_remove(&s->logs, &log->number));
 }
 
-/* Why the read cannot be passed on; NULL: it can, to the task's node. */
-static const char *check_read(struct scheduler *s, const struct task *task, uint32_t attempt)
+/* Why the read cannot be passed on to the attempt's node; NULL: it can. */
+static const char *check_read(struct scheduler *s, const struct task *task, const struct node *node,
+			      uint32_t attempt)
 {
 	if (!task->node)
 		return "the task has not been placed yet: it has no output";
-	if (attempt != 0 && attempt != task->attempt)
-		return out_text(s, "the output of attempt %u is not kept; the latest is %u",
+	if (!node && attempt > task->attempt_last)
+		return out_text(s, "the task has not had an attempt %u; the latest is %u", attempt,
+				task->attempt);
+	if (!node)
+		return out_text(s,
+				"it is not known any more where attempt %u ran, or it was not "
+				"begun; the latest is %u",
 				attempt, task->attempt);
-	if (!task->node->session)
-		return out_text(s, "the output lies on node %s, which is %s", task->node->name,
-				node_state_name(task->node->state));
+	if (!node->session)
+		return out_text(s, "the output lies on node %s, which is %s", node->name,
+				node_state_name(node->state));
 	if (s->logs.count >= LOG_REQUESTS_MAX)
 		return "too many reads of output are under way; try again in a second";
 	return NULL;
 }
 
-static void forward(struct scheduler *s, const struct task *task, const struct log_request *log,
-		    const Godwit__LogRead *read)
+static void forward(struct scheduler *s, struct gw_attempt_id attempt,
+		    const struct log_request *log, const Godwit__LogRead *read)
 {
 	Godwit__Body body = GODWIT__BODY__INIT;
 	Godwit__LogRead copy = GODWIT__LOG_READ__INIT;
-	struct gw_attempt_id attempt = task_attempt(task);
 	Godwit__AttemptRef ref;
 
 	gw_wire_attempt(&attempt, &ref);
@@ -76,7 +81,7 @@ static void forward(struct scheduler *s, const struct task *task, const struct l
 	body.kind_case = GODWIT__BODY__KIND_LOG_READ;
 	body.log_read = &copy;
 	body.request = log->number;
-	out_send(s, task->node, &body);
+	out_send(s, log->node, &body);
 }
 
 void logs_read(struct scheduler *s, uint64_t request, const struct gw_peer *user,
@@ -84,6 +89,7 @@ void logs_read(struct scheduler *s, uint64_t request, const struct gw_peer *user
 {
 	struct gw_attempt_id attempt;
 	struct log_request *log;
+	struct node *node;
 	struct task *task;
 	const char *error;
 
@@ -97,7 +103,10 @@ void logs_read(struct scheduler *s, uint64_t request, const struct gw_peer *user
 		reply_error(s, request, "no such task");
 		return;
 	}
-	error = check_read(s, task, attempt.attempt);
+	if (attempt.attempt == 0)
+		attempt.attempt = task->attempt;
+	node = attempt_node(task, attempt.attempt);
+	error = check_read(s, task, node, attempt.attempt);
 	if (error) {
 		reply_error(s, request, error);
 		return;
@@ -111,9 +120,9 @@ void logs_read(struct scheduler *s, uint64_t request, const struct gw_peer *user
 	log->request = request;
 	log->timer.kind = TIMER_LOG;
 	CHECK(gw_table_add(&s->logs, log) == 0);
-	log_link(task->node, log);
+	log_link(node, log);
 	timer_set(s, &log->timer, s->now.mono_us + LOG_WAIT_US_MAX + LOG_GRACE_US);
-	forward(s, task, log, read);
+	forward(s, attempt, log, read);
 }
 
 void logs_data(struct scheduler *s, struct node *node, uint64_t number, const Godwit__LogData *data)

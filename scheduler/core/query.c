@@ -566,7 +566,7 @@ void query_submit(struct scheduler *s, uint64_t request, const struct gw_peer *u
 	const char *refusal = may_ask(s, user);
 
 	if (refusal)
-		out_refuse(s, request, REFUSAL_IDENTITY, refusal);
+		out_refuse(s, request, GW_REFUSAL_IDENTITY, refusal);
 	else if (body->kind_case == GODWIT__BODY__KIND_SUBMIT_REQUEST)
 		admit_submit(s, request, user, body->submit_request);
 	else if (body->kind_case == GODWIT__BODY__KIND_JOBS_REQUEST && body->jobs_request->job.len)
@@ -586,6 +586,6 @@ void query_submit(struct scheduler *s, uint64_t request, const struct gw_peer *u
 	else if (body->kind_case == GODWIT__BODY__KIND_VERSION_REQUEST)
 		version(s, request);
 	else
-		out_refuse(s, request, REFUSAL_IDENTITY,
+		out_refuse(s, request, GW_REFUSAL_IDENTITY,
 			   "a user may not send this; it is for agents or schedulers");
 }

@@ -135,9 +135,30 @@ static int take_former(const struct scheduler *s, struct task *task,
 	return copy_text(from->devices, &former->devices);
 }
 
+static int take_earlier(const struct scheduler *s, struct task *task,
+			const Godwit__SnapshotTask *from)
+{
+	if (from->n_earlier % 2 != 0 || from->n_earlier > (size_t)2 * EARLIER_MAX)
+		return -EPROTO;
+	if (from->n_earlier == 0)
+		return 0;
+	task->earlier = calloc(1, sizeof(*task->earlier));
+	if (!task->earlier)
+		return -ENOMEM;
+	for (size_t i = 0; i < from->n_earlier; i += 2) {
+		if (from->earlier[i + 1] >= s->nodes.count)
+			return -EPROTO;
+		task->earlier->ran[i / 2].attempt = from->earlier[i];
+		task->earlier->ran[i / 2].node = s->nodes.entries[from->earlier[i + 1]];
+		task->earlier->count++;
+	}
+	return 0;
+}
+
 static int take_task(struct scheduler *s, struct job *job, const Godwit__SnapshotTask *from)
 {
 	struct task *task;
+	int result;
 	bool held = from->state == TASK_PLACED || from->state == TASK_RUNNING;
 
 	if (from->index >= job->task_count || from->index < s->restore.task_next ||
@@ -160,15 +181,15 @@ static int take_task(struct scheduler *s, struct job *job, const Godwit__Snapsho
 	task->started_wall_us = from->started_wall_us;
 	task->unheard = from->unheard;
 	task->ended = from->ended;
+	task->declined = from->declined;
 	task->attempt_last = from->attempt_last > 0 ? from->attempt_last : from->attempt;
 	if (from->usage)
 		task_note_usage(task, from->usage);
-	if (from->former) {
-		int result = take_former(s, task, from->former);
-
-		if (result != 0)
-			return result;
-	}
+	result = take_earlier(s, task, from);
+	if (result == 0 && from->former)
+		result = take_former(s, task, from->former);
+	if (result != 0)
+		return result;
 	if (copy_text(from->devices, &task->devices) != 0)
 		return -ENOMEM;
 	return copy_text(from->error, &task->error);

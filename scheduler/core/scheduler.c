@@ -31,12 +31,15 @@ void gw_scheduler_config_defaults(struct gw_scheduler_config *ret_config)
 	};
 }
 
+/* Every leadership has an epoch of ids of its own, whatever the host says of its term. */
 static void begin_term(struct scheduler *s, uint64_t term)
 {
 	Godwit__Record record = GODWIT__RECORD__INIT;
 	Godwit__TermStarted started = GODWIT__TERM_STARTED__INIT;
 
-	started.term = term;
+	if (term <= s->term)
+		term = s->term + 1;
+	started.term = term > s->config.epoch_min ? term : s->config.epoch_min;
 	started.epoch = s->epoch + 1 > s->config.epoch_min ? s->epoch + 1 : s->config.epoch_min;
 	record.kind_case = GODWIT__RECORD__KIND_TERM_STARTED;
 	record.term_started = &started;
@@ -53,7 +56,7 @@ static void tell_revoked(struct scheduler *s)
 	}
 }
 
-/* After the replay: nobody has been heard. */
+/* After the replay: nobody has been heard. It leads, or does not, from the first ROLE on. */
 static void on_start(struct scheduler *s)
 {
 	if (s->restore.open) {
@@ -61,10 +64,7 @@ static void on_start(struct scheduler *s)
 		return;
 	}
 	s->started = true;
-	s->leader = true;
 	s->started_us = s->now.mono_us;
-	begin_term(s, s->term + 1 > s->config.epoch_min ? s->term + 1 : s->config.epoch_min);
-	tell_revoked(s);
 	for (uint32_t i = 0; i < s->nodes.count; i++) {
 		struct node *node = s->nodes.entries[i];
 
@@ -82,7 +82,7 @@ static void on_role(struct scheduler *s, const struct gw_event *event)
 	bool led = s->leader;
 
 	s->leader = event->role.leader;
-	if (s->leader && event->role.term > s->term)
+	if (s->leader && (!led || event->role.term > s->term))
 		begin_term(s, event->role.term);
 	if (s->leader && !led)
 		tell_revoked(s);
@@ -91,13 +91,13 @@ static void on_role(struct scheduler *s, const struct gw_event *event)
 static void refuse(struct scheduler *s, struct node *node, uint64_t request)
 {
 	node->sent++;
-	out_refuse_peer(s, node->id, REFUSAL_IDENTITY, request,
+	out_refuse_peer(s, node->id, GW_REFUSAL_IDENTITY, request,
 			"an agent may not ask this of a scheduler");
 }
 
 static void on_refusal(struct scheduler *s, struct node *node, const Godwit__Body *body)
 {
-	if (body->refusal->code == REFUSAL_TERM)
+	if (body->refusal->code == GW_REFUSAL_TERM)
 		loss_of_term(s, node, TERM_UNKNOWN);
 	logs_refused(s, node, body->request, body->refusal->text);
 }

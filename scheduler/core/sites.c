@@ -155,6 +155,7 @@ void node_free(struct node *node)
 	info_clear(node);
 	free(node->telemetry_bytes);
 	free(node->not_enforced);
+	free(node->reason);
 	free(node);
 }
 
@@ -195,7 +196,7 @@ static enum node_state state_of(const struct scheduler *s, const struct node *no
 	}
 	if (!node->reconciled || !node->info_bytes || node->heartbeat_mono_us == 0)
 		return NODE_JOINING;
-	return node->draining ? NODE_DRAINING : NODE_UP;
+	return node->draining || node->declined_until_us != 0 ? NODE_DRAINING : NODE_UP;
 }
 
 void node_update(struct scheduler *s, struct node *node)
@@ -213,6 +214,29 @@ void node_update(struct scheduler *s, struct node *node)
 	if (next == NODE_UNKNOWN || next == NODE_LOST || next == NODE_REVOKED)
 		logs_node_gone(s, node);
 	lease_check(s, node);
+}
+
+static void note_reason(struct scheduler *s, struct node *node, const char *why)
+{
+	free(node->reason);
+	node->reason = why[0] ? strndup(why, NOTE_BYTES_MAX) : NULL;
+	if (why[0] && !node->reason)
+		out_failed(s, -ENOMEM);
+}
+
+/* Many starts may have been on their way; what they bring back counts once. */
+void node_declined(struct scheduler *s, struct node *node, const char *why)
+{
+	if (node->declined_until_us != 0)
+		return;
+	node->declined_us = node->declined_us == 0                    ? DECLINED_US_MIN
+			    : node->declined_us < DECLINED_US_MAX / 2 ? 2 * node->declined_us
+								      : DECLINED_US_MAX;
+	node->declined_until_us = s->now.mono_us + node->declined_us;
+	if (!node->draining)
+		note_reason(s, node, why);
+	node_update(s, node);
+	lease_check(s, node); /* its timer */
 }
 
 static bool cert_changed(const struct node *node, const struct gw_peer *peer)
@@ -292,7 +316,7 @@ void node_peer_up(struct scheduler *s, const struct gw_peer *peer, bool resumed)
 	}
 	node = know(s, peer);
 	if (!node) {
-		out_refuse_peer(s, peer->node, REFUSAL_OVERLOAD, 0,
+		out_refuse_peer(s, peer->node, GW_REFUSAL_OVERLOAD, 0,
 				"the scheduler has as many nodes or sites as it can");
 		return;
 	}
@@ -457,6 +481,8 @@ static void read_info(struct scheduler *s, struct node *node, const Godwit__Node
 	strncpy(node->address, info->data_address, GW_NAME_BYTES_MAX);
 	node->probe_port = info->probe_port;
 	node->draining = info->draining;
+	node->declined_until_us = 0; /* it says anew how it is */
+	note_reason(s, node, info->draining ? info->draining_reason : "");
 }
 
 /* Has the grid no number for some of what the node says of itself? */
@@ -491,7 +517,7 @@ void node_info(struct scheduler *s, struct node *node, const Godwit__NodeInfo *i
 
 	if (gw_wire_size(&info->base) > INFO_BYTES_MAX) {
 		/* What it said before stays: a node without info takes no tasks. */
-		out_refuse_peer(s, node->id, REFUSAL_OVERLOAD, 0,
+		out_refuse_peer(s, node->id, GW_REFUSAL_OVERLOAD, 0,
 				out_text(s,
 					 "the node's description has %zu bytes, and at most %u are "
 					 "taken; give it fewer labels or shorter ones",
@@ -504,7 +530,7 @@ void node_info(struct scheduler *s, struct node *node, const Godwit__NodeInfo *i
 		return;
 	read_info(s, node, info);
 	if (labels_missing(node, info))
-		out_refuse_peer(s, node->id, REFUSAL_OVERLOAD, 0,
+		out_refuse_peer(s, node->id, GW_REFUSAL_OVERLOAD, 0,
 				"some labels or device types of the node are too long or too many "
 				"for this scheduler; jobs that ask for them will not be placed on "
 				"it");

@@ -19,6 +19,7 @@
 #define JOB_BYTES 512u  /* at most, beside its spec and lists */
 #define TASK_BYTES 192u /* at most, beside its texts */
 #define FORMER_BYTES 64u
+#define EARLIER_BYTES (2 * EARLIER_MAX * NUMBER_BYTES)
 #define NUMBER_BYTES 5u /* of one in a packed list */
 #define NUMBERS_MAX (PIECE_BYTES / NUMBER_BYTES + 2)
 
@@ -42,6 +43,7 @@ struct writer {
 	Godwit__SnapshotHeld held[ITEMS_MAX], *held_list[ITEMS_MAX];
 	Godwit__Usage usages[ITEMS_MAX];
 	Godwit__SnapshotFormer formers[ITEMS_MAX];
+	uint32_t earlier[ITEMS_MAX][2 * EARLIER_MAX];
 	Godwit__Prediction predictions[ITEMS_MAX];
 	ProtobufCBinaryData revoked[ITEMS_MAX];
 	uint32_t task_count;
@@ -225,11 +227,23 @@ static void fill_former(const struct former *former, Godwit__SnapshotFormer *out
 	out->started_wall_us = former->started_wall_us;
 }
 
+static void fill_earlier(const struct earlier *earlier, uint32_t *numbers,
+			 Godwit__SnapshotTask *out)
+{
+	out->earlier = numbers;
+	for (uint32_t i = 0; i < earlier->count; i++) {
+		numbers[out->n_earlier++] = earlier->ran[i].attempt;
+		numbers[out->n_earlier++] = earlier->ran[i].node->index;
+	}
+}
+
 /* About, and not too little. */
 static size_t task_size(const struct task *task)
 {
 	size_t size = TASK_BYTES + text_size(task->devices) + text_size(task->error);
 
+	if (task->earlier)
+		size += EARLIER_BYTES;
 	return task->former ? size + FORMER_BYTES + text_size(task->former->devices) : size;
 }
 
@@ -256,6 +270,9 @@ static void fill_task(struct writer *w, const struct task *task, Godwit__Snapsho
 	out->started_wall_us = task->started_wall_us;
 	out->unheard = task->unheard;
 	out->ended = task->ended;
+	out->declined = task->declined;
+	if (task->earlier)
+		fill_earlier(task->earlier, w->earlier[w->task_count], out);
 	if (task->attempt_last != task->attempt)
 		out->attempt_last = task->attempt_last;
 	if (task->former) {

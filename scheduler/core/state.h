@@ -9,6 +9,7 @@
 
 #include "proto/base/heap.h"
 #include "proto/base/limits.h"
+#include "proto/base/refusal.h"
 #include "proto/base/table.h"
 #include "proto/step.h"
 #include "scheduler/core/scheduler.h"
@@ -31,16 +32,13 @@
 #define ERROR_BYTES_MAX 500u /* of a task's error text kept */
 #define NOTE_BYTES_MAX 200u  /* of one limit that a node cannot hold */
 #define NOTES_MAX 16u
+#define EARLIER_MAX 8u /* of a task: attempts before the last whose output can be found */
+#define DECLINED_US_MIN GW_US_PER_S        /* that a node takes nothing after it has declined */
+#define DECLINED_US_MAX (64 * GW_US_PER_S) /* doubled each time until something starts there */
 #define REBOOTED "its host was rebooted"
 #define EPOCHS_MAX 64u         /* closed ones that are remembered */
 #define RECORDS_LOST_MAX 1000u /* times that it is put on record */
 #define SNAPSHOT_VERSION 1u
-
-/* Codes of Refusal, as transport gives them too. */
-#define REFUSAL_IDENTITY 2u
-#define REFUSAL_OVERLOAD 3u
-#define REFUSAL_MALFORMED 4u
-#define REFUSAL_TERM 5u /* an agent's: it has heard a leader of a later term */
 
 enum task_state {
 	TASK_WAITING,   /* no attempt holds a place */
@@ -123,8 +121,11 @@ struct node {
 	char address[GW_NAME_BYTES_MAX + 1];
 	uint32_t probe_port;
 	bool draining;
-	bool shrunk;        /* it has less than its tasks hold already */
-	char *not_enforced; /* what it last said of limits that it cannot hold, one a line */
+	char *reason;               /* why it takes no work, as it last said; NULL: it did not */
+	uint64_t declined_until_us; /* it has declined a start, and gets none until then; 0: not */
+	uint64_t declined_us; /* how long that was, the last time; 0: something started since */
+	bool shrunk;          /* it has less than its tasks hold already */
+	char *not_enforced;   /* what it last said of limits that it cannot hold, one a line */
 	/* soft: how it is */
 	enum node_state state;
 	bool session;
@@ -173,6 +174,16 @@ struct former {
 	int64_t started_wall_us; /* 0: it was never heard to run */
 };
 
+/* Where attempts before the last one ran. Durable. */
+struct earlier {
+	uint32_t count;
+
+	struct {
+		struct node *node;
+		uint32_t attempt;
+	} ran[EARLIER_MAX]; /* oldest first */
+};
+
 struct task {
 	struct job *job;
 	struct task *next; /* of its job's waiting list, or of its node's list, by state */
@@ -187,6 +198,7 @@ struct task {
 	uint8_t state; /* enum task_state */
 	bool ended;    /* the end of its attempt is on record */
 	bool unheard;  /* its attempt was lost by silence alone */
+	bool declined; /* its node did not begin its attempt */
 	uint16_t port;
 	uint16_t port_count;
 	uint32_t rtt_us;
@@ -197,6 +209,7 @@ struct task {
 	struct usage usage;
 	int64_t started_wall_us; /* 0: the attempt was not heard to run */
 	struct former *former;   /* NULL: none, or the job keeps its replacement */
+	struct earlier *earlier; /* NULL: none */
 	/* soft */
 	uint64_t sent_us;   /* when its start was decided: the lease counts from here at least */
 	uint32_t inventory; /* number of the exchange that named it */
@@ -489,6 +502,8 @@ void apply_task_unheard(struct scheduler *s, struct task *task, const char *erro
 /* The former attempt counts again. */
 void apply_task_kept(struct scheduler *s, struct task *task);
 void former_free(struct task *task);
+/* The node of an attempt; NULL: not known any more, or it never was. */
+struct node *attempt_node(const struct task *task, uint32_t attempt);
 
 /* jobs.c */
 /* Bounds that the state itself stands on; admission asks for more. */
@@ -572,6 +587,8 @@ void node_boot(struct scheduler *s, struct node *node, ProtobufCBinaryData boot_
 bool node_ready(const struct node *node);
 const char *node_state_name(enum node_state state);
 void node_update(struct scheduler *s, struct node *node);
+/* It did not begin an attempt, and why: for a while it is given none. */
+void node_declined(struct scheduler *s, struct node *node, const char *why);
 void node_peer_up(struct scheduler *s, const struct gw_peer *peer, bool resumed);
 void node_peer_down(struct scheduler *s, struct gw_node_id id);
 void node_info(struct scheduler *s, struct node *node, const Godwit__NodeInfo *info);

@@ -340,6 +340,20 @@ static void note_limits(struct scheduler *s, struct node *node, const Godwit__Ta
 	node->not_enforced = text;
 }
 
+/* Not the task's failure. Its node is left alone for a while: there it would be declined again. */
+static void status_declined(struct scheduler *s, struct task *task,
+			    const Godwit__TaskStatus *status)
+{
+	struct gw_attempt_id attempt = task_attempt(task);
+	struct node *node = task->node;
+	const char *why = status->error[0] ? status->error : "its node gives no reason";
+
+	apply_task_changed(s, attempt, GODWIT__TASK_CHANGE__TASK_DECLINED, status, why);
+	task_forget(s, node, attempt);
+	node_declined(s, node, why);
+	task_after(s, task);
+}
+
 static void status_ended(struct scheduler *s, struct task *task, const Godwit__TaskStatus *status)
 {
 	struct gw_attempt_id attempt = task_attempt(task);
@@ -395,10 +409,17 @@ void task_status(struct scheduler *s, struct node *node, const Godwit__TaskStatu
 		if (task->state != TASK_PLACED)
 			break;
 		apply_task_changed(s, attempt, GODWIT__TASK_CHANGE__TASK_STARTED, status, NULL);
+		node->declined_us = 0;
 		task_after(s, task);
 		break;
-	case GODWIT__ATTEMPT_STATE__ATTEMPT_EXITED:
 	case GODWIT__ATTEMPT_STATE__ATTEMPT_FAILED_TO_START:
+		if (status->declined && task->state == TASK_PLACED) {
+			status_declined(s, task, status);
+			break;
+		}
+		status_ended(s, task, status);
+		break;
+	case GODWIT__ATTEMPT_STATE__ATTEMPT_EXITED:
 	case GODWIT__ATTEMPT_STATE__ATTEMPT_LOST:
 	case GODWIT__ATTEMPT_STATE__ATTEMPT_TOMBSTONE:
 		status_ended(s, task, status);

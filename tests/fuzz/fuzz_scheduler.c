@@ -185,6 +185,7 @@ static void restart_from_snapshot(struct world *world)
 	gw_node_free(world->node);
 	world->node = node;
 	step(world, (struct gw_event){.kind = GW_EVENT_START});
+	role(world, true, 1);
 }
 
 static void drop_plans(const struct gw_effects *effects)
@@ -286,6 +287,7 @@ static void begin(struct world *world)
 	world->chief.node.id = gw_id_make(9, 9, 2);
 	world->chief.roles = 1u << GODWIT__ROLE__ROLE_OPERATOR;
 	step(world, (struct gw_event){.kind = GW_EVENT_START});
+	role(world, true, 1);
 	for (uint32_t i = 0; i < NODES; i++)
 		connect(world, i);
 }

@@ -106,6 +106,14 @@ static void feed(struct world *w, enum gw_event_kind kind)
 	world_step(w, &event);
 }
 
+static void lead(struct world *w)
+{
+	struct gw_event event = {.kind = GW_EVENT_ROLE, .role = {.leader = true}};
+
+	feed(w, GW_EVENT_START);
+	world_step(w, &event);
+}
+
 /* The records after `done`, up to `end`. */
 static void replay(struct world *w, struct gw_node *core, uint32_t done, uint32_t end)
 {
@@ -165,7 +173,7 @@ struct world *world_new(uint32_t effects_capacity)
 	assert_int_equal(gw_effects_init(&w->effects, effects_capacity, 2 * GW_MESSAGE_BYTES_MAX),
 			 0);
 	w->core = core_new(w);
-	feed(w, GW_EVENT_START);
+	lead(w);
 	return w;
 }
 
@@ -210,7 +218,7 @@ static void take_over(struct world *w, struct gw_node *core)
 		w->nodes[i].sent = 0;
 		w->nodes[i].received = 0;
 	}
-	feed(w, GW_EVENT_START);
+	lead(w);
 }
 
 void world_restart_from(struct world *w, uint32_t records)
