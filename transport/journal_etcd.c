@@ -1,29 +1,22 @@
 /*
  * Ties a replica to etcd and to the loop: its requests are sent, its answers and its time given to
- * it. A snapshot is written by a child, which has the core as it was at the fork, into a file
- * without a name; the replica then reads it in chunks.
+ * it. A snapshot is written by a child (transport/journal_snapshot), which has the core as it was at
+ * the fork; the replica then reads its file, which has no name any more, in chunks.
  */
 #include "transport/journal_etcd.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
-#include <sys/prctl.h>
-#include <sys/stat.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include "proto/base/check.h"
 #include "proto/step.h"
 #include "transport/clock.h"
 #include "transport/file.h"
+#include "transport/journal_frames.h"
+#include "transport/journal_snapshot.h"
 #include "transport/reactor.h"
-#include "transport/replica_layout.h"
 
 #define SNAPSHOT_BYTES_DEFAULT (64ull << 20)
 #define SNAPSHOT_RETRY_US (30 * GW_US_PER_S)
@@ -39,18 +32,24 @@ struct gw_journal_etcd {
 	void *context;
 	char directory[GW_PATH_BYTES];
 	uint64_t snapshot_bytes;
-	uint64_t snapshot_after_us; /* none before: the last one failed */
-	int snapshot_fd;            /* -1: none under way */
-	uint64_t snapshot_seq;
-	uint64_t snapshot_term; /* of the leadership whose state it is */
-	pid_t child;            /* that writes it; 0: none */
-	struct gw_watch ended;  /* its pidfd */
+	uint64_t snapshot_after_us;           /* none before: the last one failed */
+	struct gw_journal_snapshot *snapshot; /* being written; NULL: none */
+	uint64_t snapshot_term;               /* of the leadership whose state it is */
+	struct gw_journal_frames frames;      /* being uploaded; fd -1: none */
 };
 
 static void say(const struct gw_journal_etcd *journal, const char *text)
 {
 	if (journal->notice)
 		journal->notice(journal->context, text);
+}
+
+static bool leads(const struct gw_journal_etcd *journal, uint64_t term)
+{
+	struct gw_replica_status status;
+
+	gw_replica_status(journal->replica, &status);
+	return status.role == GW_REPLICA_LEADER && status.term == term;
 }
 
 /* Sends what the replica has, and sleeps until it may have more. */
@@ -61,6 +60,10 @@ static void pump(void *context)
 
 	while (gw_replica_next(journal->replica, gw_clock_mono_us(), &request))
 		gw_etcd_send(journal->etcd, request);
+	/* What a leadership that was lost appended may never have reached etcd, so its state is
+	 * nobody's. */
+	if (journal->snapshot && !leads(journal, journal->snapshot_term))
+		journal->snapshot = gw_journal_snapshot_free(journal->snapshot);
 	gw_reactor_timer_set(journal->reactor, &journal->timer,
 			     gw_replica_wake_us(journal->replica));
 }
@@ -150,13 +153,18 @@ int gw_journal_etcd_new(const struct gw_journal_etcd_options *options,
 	journal->context = options->replica.calls.context;
 	journal->snapshot_bytes =
 		options->snapshot_bytes > 0 ? options->snapshot_bytes : SNAPSHOT_BYTES_DEFAULT;
-	journal->snapshot_fd = -1;
-	journal->ended.fd = -1;
+	journal->frames.fd = -1;
 	journal->timer.fired = pump;
 	journal->timer.context = journal;
 	journal->pump.call = pump;
 	journal->pump.context = journal;
 	error = open_parts(journal, options, fault);
+	if (error == 0) {
+		error = gw_journal_snapshot_sweep(journal->directory);
+		if (error < 0)
+			gw_fault_set(fault, "cannot use the folder %s: %s", journal->directory,
+				     strerror(-error));
+	}
 	if (error < 0) {
 		gw_journal_etcd_free(journal);
 		return error;
@@ -166,27 +174,10 @@ int gw_journal_etcd_new(const struct gw_journal_etcd_options *options,
 	return 0;
 }
 
-static void unwatch_child(struct gw_journal_etcd *journal)
-{
-	journal->child = 0;
-	if (journal->ended.fd < 0)
-		return;
-	gw_reactor_unwatch(journal->reactor, &journal->ended);
-	(void)close(journal->ended.fd);
-	journal->ended.fd = -1;
-}
-
-/* Ends the child, if there is one, and closes the file. */
 static void drop_snapshot(struct gw_journal_etcd *journal)
 {
-	if (journal->child > 0) {
-		(void)kill(journal->child, SIGKILL); /* not reaped yet, so the pid is its own */
-		(void)waitpid(journal->child, NULL, 0);
-	}
-	unwatch_child(journal);
-	if (journal->snapshot_fd >= 0)
-		(void)close(journal->snapshot_fd);
-	journal->snapshot_fd = -1;
+	journal->snapshot = gw_journal_snapshot_free(journal->snapshot);
+	gw_journal_frames_close(&journal->frames);
 }
 
 struct gw_journal_etcd *gw_journal_etcd_free(struct gw_journal_etcd *journal)
@@ -209,7 +200,7 @@ struct gw_journal *gw_journal_etcd_journal(struct gw_journal_etcd *journal)
 
 bool gw_journal_etcd_due(const struct gw_journal_etcd *journal)
 {
-	return journal->snapshot_fd < 0 &&
+	return !journal->snapshot && journal->frames.fd < 0 &&
 	       gw_replica_snapshot_due(journal->replica, journal->snapshot_bytes) &&
 	       gw_clock_mono_us() >= journal->snapshot_after_us;
 }
@@ -221,36 +212,18 @@ static void snapshot_failed(struct gw_journal_etcd *journal, int error)
 	(void)snprintf(
 		text, sizeof(text),
 		"a snapshot of the journal in etcd could not be made (%s); it is tried again",
-		strerror(error));
+		strerror(-error));
 	say(journal, text);
 	journal->snapshot_after_us = gw_clock_mono_us() + SNAPSHOT_RETRY_US;
 	drop_snapshot(journal);
 }
 
-static uint64_t term_of(const struct gw_journal_etcd *journal)
-{
-	struct gw_replica_status status;
-
-	gw_replica_status(journal->replica, &status);
-	return status.term;
-}
-
 static int source_read(void *context, uint64_t offset, uint8_t *ret_bytes, size_t size)
 {
-	const struct gw_journal_etcd *journal = context;
+	struct gw_journal_etcd *journal = context;
 
-	while (size > 0) {
-		ssize_t got = pread(journal->snapshot_fd, ret_bytes, size, (off_t)offset);
-
-		if (got < 0 && errno == EINTR)
-			continue;
-		if (got <= 0)
-			return got < 0 ? -errno : -EIO;
-		ret_bytes += got;
-		offset += (uint64_t)got;
-		size -= (size_t)got;
-	}
-	return 0;
+	CHECK(offset == journal->frames.read); /* each chunk once */
+	return gw_journal_frames_read(&journal->frames, ret_bytes, size);
 }
 
 static void source_ended(void *context, bool kept)
@@ -258,110 +231,45 @@ static void source_ended(void *context, bool kept)
 	if (kept)
 		drop_snapshot(context);
 	else
-		snapshot_failed(context, ECANCELED);
+		snapshot_failed(context, -ECANCELED);
 }
 
-static void child_ended(void *context, uint32_t events)
+/* The child ended. */
+static void written(void *context, int error)
 {
 	struct gw_journal_etcd *journal = context;
 	const struct gw_replica_source source = {
 		.read = source_read, .ended = source_ended, .context = journal};
-	struct stat stat = {0};
-	int status = 0;
-	int error;
+	uint64_t seq = gw_journal_snapshot_seq(journal->snapshot);
 
-	(void)events; /* readable: it ended */
-	(void)waitpid(journal->child, &status, 0);
-	unwatch_child(journal);
-	if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
-		snapshot_failed(journal, WIFEXITED(status) ? WEXITSTATUS(status) : EINTR);
-		return;
-	}
-	/* A leadership that was lost may have had records that etcd never got. */
-	error = journal->snapshot_term == term_of(journal) ? 0 : -ECANCELED;
-	if (error == 0 && fstat(journal->snapshot_fd, &stat) < 0)
-		error = -errno;
-	error = error < 0 ? error
-			  : gw_replica_snapshot(journal->replica, journal->snapshot_seq,
-						(uint64_t)stat.st_size, &source);
+	if (error == 0)
+		error = gw_journal_frames_open(gw_journal_snapshot_path(journal->snapshot),
+					       &journal->frames);
+	journal->snapshot = gw_journal_snapshot_free(journal->snapshot); /* and the file's name */
+	if (error == 0 && !leads(journal, journal->snapshot_term))
+		error = -ECANCELED;
+	if (error == 0)
+		error = gw_replica_snapshot(journal->replica, seq, journal->frames.size, &source);
 	if (error < 0)
-		snapshot_failed(journal, -error); /* too large, or not leader any more */
+		snapshot_failed(journal, error); /* too large, for one */
 	pump(journal);
-}
-
-static int write_piece(void *context, const uint8_t *bytes, size_t size)
-{
-	uint8_t frame[GW_LAYOUT_FRAME_BYTES];
-	FILE *file = context;
-
-	gw_layout_frame(size, frame);
-	if (fwrite(frame, sizeof(frame), 1, file) != 1 ||
-	    (size > 0 && fwrite(bytes, size, 1, file) != 1))
-		return -errno;
-	return 0;
-}
-
-/* In the child: exits with 0 or the errno. */
-static void write_snapshot(int fd, const struct gw_node *node)
-{
-	FILE *file;
-	int error;
-
-	(void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* nobody else would want the file */
-	file = fdopen(fd, "w");
-	if (!file)
-		_exit(errno);
-	error = gw_node_snapshot(node, write_piece, file);
-	if (error == 0 && fclose(file) != 0)
-		error = -errno;
-	_exit(-error);
-}
-
-static int open_unnamed(const char *directory)
-{
-	char path[GW_PATH_BYTES + 24];
-	int fd;
-
-	/* Not O_TMPFILE: overlay file systems refuse it. */
-	(void)snprintf(path, sizeof(path), "%s/.snapshot-XXXXXX", directory);
-	fd = mkostemp(path, O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	(void)unlink(path); /* it is ours, and just made */
-	return fd;
 }
 
 int gw_journal_etcd_snapshot(struct gw_journal_etcd *journal, const struct gw_node *node)
 {
+	struct gw_replica_status status;
 	int error;
 
-	if (journal->snapshot_fd >= 0)
+	if (journal->snapshot || journal->frames.fd >= 0)
 		return -EBUSY;
-	journal->snapshot_fd = open_unnamed(journal->directory);
-	if (journal->snapshot_fd < 0) {
-		error = journal->snapshot_fd;
-		snapshot_failed(journal, -error);
-		return error;
-	}
-	journal->snapshot_seq = gw_node_seq(node);
-	journal->snapshot_term = term_of(journal);
-	CHECK(journal->snapshot_seq > 0); /* nothing to keep: it would not be due */
-	journal->child = fork();
-	if (journal->child == 0)
-		write_snapshot(journal->snapshot_fd, node);
-	error = journal->child < 0 ? -errno : 0;
-	if (error == 0) {
-		journal->ended = (struct gw_watch){
-			.fd = (int)syscall(SYS_pidfd_open, journal->child, 0),
-			.ready = child_ended,
-			.context = journal,
-		};
-		error = journal->ended.fd < 0
-				? -errno
-				: gw_reactor_watch(journal->reactor, &journal->ended, EPOLLIN);
-	}
+	gw_replica_status(journal->replica, &status);
+	journal->snapshot_term = status.term;
+	CHECK(gw_node_seq(node) > 0); /* nothing to keep: it would not be due */
+	error = gw_journal_snapshot_new(journal->reactor, journal->directory, gw_node_seq(node),
+					&gw_journal_frames_form, node, written, journal,
+					&journal->snapshot);
 	if (error < 0)
-		snapshot_failed(journal, -error);
+		snapshot_failed(journal, error);
 	return error;
 }
 

@@ -4,9 +4,9 @@
  * them at a time leads and appends.
  *
  *	new	from the next turn of the loop: calls.reset, piece, record, following
- *	lead	calls.leader(term, seq): make the host with this journal, last_seq = seq and the
- *term lost	calls.lost(reason): free the host and the core; calls.reset comes with the next
- *reading stop	gw_journal_etcd_stop, then wait for calls.stopped, then free
+ *	lead	calls.leader(term, seq): make the host with this journal, last_seq = seq and the term
+ *	lost	calls.lost(reason): free the host and the core; calls.reset comes with the next reading
+ *	stop	gw_journal_etcd_stop, then wait for calls.stopped, then free
  */
 #ifndef GODWIT_TRANSPORT_JOURNAL_ETCD_H
 #define GODWIT_TRANSPORT_JOURNAL_ETCD_H
@@ -23,9 +23,10 @@ struct gw_journal_etcd_options {
 	struct gw_etcd_options etcd;
 	/* calls.leader may make a host and step it; calls.lost may free it. */
 	struct gw_replica_options replica;
-	const char *directory; /* where a snapshot lies, without a name, until it is in etcd */
-	uint64_t
-		snapshot_bytes; /* of records since the last snapshot until one is due; 0: 64 MiB */
+	/* Of this process alone. A snapshot lies there until it is in etcd. */
+	const char *directory;
+	/* Of records since the last snapshot until one is due; 0: 64 MiB. */
+	uint64_t snapshot_bytes;
 };
 
 /* 0; negative errno with the sentence in `fault`. */

@@ -23,6 +23,7 @@
 #include "transport/file.h"
 #include "transport/journal_folder.h"
 #include "transport/journal_io.h"
+#include "transport/journal_pieces.h"
 #include "transport/journal_snapshot.h"
 #include "transport/log.h"
 #include "transport/reactor.h"
@@ -429,13 +430,14 @@ int gw_journal_file_snapshot(struct gw_journal_file *file, const struct gw_node 
 	const struct gw_journal_header header = {.id = file->encoder.header.id,
 						 .kind = GW_JOURNAL_SNAPSHOT,
 						 .seq = gw_node_seq(node)};
+	const struct gw_journal_snapshot_form form = gw_journal_pieces_form(&header);
 	int error;
 
 	CHECK(header.seq < file->encoder.next);
 	if (file->snapshot || header.seq == file->snapshot_seq)
 		return -EALREADY;
-	error = gw_journal_snapshot_new(file->options.reactor, file->directory, &header, node,
-					snapshot_done, file, &file->snapshot);
+	error = gw_journal_snapshot_new(file->options.reactor, file->directory, header.seq, &form,
+					node, snapshot_done, file, &file->snapshot);
 	if (error < 0)
 		return error;
 	file->log_bytes_before = file->log_bytes;

@@ -1,13 +1,15 @@
 /*
- * The child: pieces into batches, batches into a file beside the journal's, sync, and read back with
- * the page cache out of the way. It touches nothing of the parent's (libzmq, the ring, the loop), and
- * ends by _exit, or with the parent. The parent watches a pidfd.
+ * The child: has the form write a file beside the journal's, syncs it, and has it read back with the
+ * page cache out of the way. It touches nothing of the parent's (libzmq, the ring, the loop) and
+ * closes the descriptors that it inherited: a socket that it held would keep its address in use and
+ * its peer waiting. It ends by _exit, or with the parent. The parent watches a pidfd.
  */
 #include "transport/journal_snapshot.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,8 +26,7 @@
 #include "transport/reactor.h"
 
 #define SUFFIX ".new"
-#define WRITE_BYTES (1u << 20) /* a batch is written once it is so large */
-#define NICENESS 10            /* the loop goes first */
+#define NICENESS 10 /* the loop goes first */
 
 struct gw_journal_snapshot {
 	struct gw_reactor *reactor;
@@ -41,97 +42,37 @@ struct gw_journal_snapshot {
 
 /* -- the child -- */
 
-struct writing {
-	struct gw_journal_encoder encoder;
-	struct gw_buf buf;
-	int fd;
-};
-
-static int write_out(struct writing *writing)
+int gw_journal_snapshot_put(int fd, const uint8_t *bytes, size_t size)
 {
-	const uint8_t *bytes = writing->buf.bytes;
-	size_t left = writing->buf.size;
-
-	while (left > 0) {
-		ssize_t put = write(writing->fd, bytes, left);
+	while (size > 0) {
+		ssize_t put = write(fd, bytes, size);
 
 		if (put < 0 && errno != EINTR)
 			return -errno;
 		if (put > 0) {
 			bytes += put;
-			left -= (size_t)put;
+			size -= (size_t)put;
 		}
 	}
-	writing->buf.size = 0;
 	return 0;
 }
 
-static int piece_write(void *context, const uint8_t *bytes, size_t size)
-{
-	struct writing *writing = context;
-	int error = gw_journal_encode_record(&writing->encoder, &writing->buf, bytes, size);
-
-	if (error == 0 && writing->buf.size >= WRITE_BYTES) {
-		error = gw_journal_encode_seal(&writing->encoder, &writing->buf, 0);
-		if (error == 0)
-			error = write_out(writing);
-	}
-	return error;
-}
-
-static int file_write(int fd, const struct gw_journal_header *header, const struct gw_node *node)
-{
-	struct writing writing = {.fd = fd};
-	int error;
-
-	gw_buf_init(&writing.buf, GW_JOURNAL_BUF_BYTES_MAX);
-	gw_journal_encoder_init(&writing.encoder, header, GW_JOURNAL_BLOCK, 1);
-	error = gw_journal_header_encode(header, &writing.buf);
-	if (error == 0)
-		error = write_out(&writing);
-	if (error == 0)
-		error = gw_node_snapshot(node, piece_write, &writing);
-	if (error == 0 && writing.encoder.count > 0)
-		error = gw_journal_encode_seal(&writing.encoder, &writing.buf, 0);
-	if (error == 0)
-		error = gw_journal_encode_end(&writing.encoder, &writing.buf);
-	if (error == 0)
-		error = write_out(&writing);
-	gw_buf_deinit(&writing.buf);
-	return error;
-}
-
-static int read_back(const char *path, const struct gw_journal_header *header)
-{
-	const struct gw_journal_expect expect = {
-		.id = &header->id, .kind = GW_JOURNAL_SNAPSHOT, .seq = header->seq};
-	struct gw_journal_bytes file;
-	struct gw_journal_scan scan;
-	struct gw_journal_record piece;
-	int error = gw_journal_bytes_read(path, true, &file);
-
-	if (error < 0)
-		return error;
-	gw_journal_scan_init(&scan, file.bytes, file.size, &expect);
-	while (gw_journal_scan_next(&scan, &piece))
-		;
-	gw_journal_bytes_deinit(&file);
-	return scan.verdict == GW_JOURNAL_WHOLE ? 0 : -EIO;
-}
-
-static int child_run(const char *path, const struct gw_journal_header *header,
+static int child_run(const char *path, const struct gw_journal_snapshot_form *form,
 		     const struct gw_node *node)
 {
-	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
 	int error;
+	int fd;
 
+	if (close_range(STDERR_FILENO + 1, UINT_MAX, 0) < 0)
+		return -errno;
+	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0)
 		return -errno;
-	error = file_write(fd, header, node);
+	error = form->write(form->context, fd, node);
 	if (error == 0 && fsync(fd) < 0)
 		error = -errno;
 	(void)close(fd); /* synced */
-	return error < 0 ? error : read_back(path, header);
+	return error < 0 ? error : form->check(form->context, path);
 }
 
 /* -- the parent -- */
@@ -139,8 +80,11 @@ static int child_run(const char *path, const struct gw_journal_header *header,
 static void child_take(struct gw_journal_snapshot *snapshot, int *ret_error)
 {
 	siginfo_t info = {0};
-	int error = waitid(P_PIDFD, (id_t)snapshot->watch.fd, &info, WEXITED) < 0 ? -errno : 0;
+	int error;
 
+	do
+		error = waitid(P_PIDFD, (id_t)snapshot->watch.fd, &info, WEXITED) < 0 ? -errno : 0;
+	while (error == -EINTR);
 	gw_reactor_unwatch(snapshot->reactor, &snapshot->watch);
 	(void)close(snapshot->watch.fd);
 	snapshot->watch.fd = -1;
@@ -166,13 +110,25 @@ static void ended(void *context, uint32_t events)
 	snapshot->done(snapshot->context, error);
 }
 
-static int child_start(struct gw_journal_snapshot *snapshot, const struct gw_journal_header *header,
-		       const struct gw_node *node)
+/* While SIGCHLD is ignored, as whoever started the program may have left it, the kernel throws away
+ * how a child ended. */
+static void ends_keep(void)
+{
+	struct sigaction action;
+
+	if (sigaction(SIGCHLD, NULL, &action) == 0 && action.sa_handler == SIG_IGN)
+		(void)signal(SIGCHLD, SIG_DFL);
+}
+
+static int child_start(struct gw_journal_snapshot *snapshot,
+		       const struct gw_journal_snapshot_form *form, const struct gw_node *node)
 {
 	pid_t parent = getpid();
-	pid_t child = fork();
+	pid_t child;
 	int error;
 
+	ends_keep();
+	child = fork();
 	if (child < 0)
 		return -errno;
 	if (child == 0) {
@@ -180,7 +136,7 @@ static int child_start(struct gw_journal_snapshot *snapshot, const struct gw_jou
 		if (getppid() != parent)
 			_exit(ECHILD);
 		(void)!nice(NICENESS); /* a wish */
-		_exit(-child_run(snapshot->path, header, node));
+		_exit(-child_run(snapshot->path, form, node));
 	}
 	snapshot->watch.fd = pidfd_open(child, 0);
 	error = snapshot->watch.fd < 0
@@ -193,8 +149,8 @@ static int child_start(struct gw_journal_snapshot *snapshot, const struct gw_jou
 	return error;
 }
 
-int gw_journal_snapshot_new(struct gw_reactor *reactor, const char *directory,
-			    const struct gw_journal_header *header, const struct gw_node *node,
+int gw_journal_snapshot_new(struct gw_reactor *reactor, const char *directory, uint64_t seq,
+			    const struct gw_journal_snapshot_form *form, const struct gw_node *node,
 			    gw_journal_snapshot_done_f *done, void *context,
 			    struct gw_journal_snapshot **ret_snapshot)
 {
@@ -207,13 +163,13 @@ int gw_journal_snapshot_new(struct gw_reactor *reactor, const char *directory,
 	snapshot->reactor = reactor;
 	snapshot->done = done;
 	snapshot->context = context;
-	snapshot->seq = header->seq;
+	snapshot->seq = seq;
 	snapshot->watch = (struct gw_watch){.fd = -1, .ready = ended, .context = snapshot};
-	gw_journal_name(GW_JOURNAL_SNAPSHOT, header->seq, name);
+	gw_journal_name(GW_JOURNAL_SNAPSHOT, seq, name);
 	(void)strcat(name, SUFFIX);
 	error = gw_file_path(snapshot->path, sizeof(snapshot->path), directory, name);
 	if (error == 0)
-		error = child_start(snapshot, header, node);
+		error = child_start(snapshot, form, node);
 	if (error < 0) {
 		gw_journal_snapshot_free(snapshot);
 		return error;
@@ -251,6 +207,11 @@ uint64_t gw_journal_snapshot_size(const struct gw_journal_snapshot *snapshot)
 bool gw_journal_snapshot_whole(const struct gw_journal_snapshot *snapshot)
 {
 	return snapshot->whole;
+}
+
+const char *gw_journal_snapshot_path(const struct gw_journal_snapshot *snapshot)
+{
+	return snapshot->path;
 }
 
 int gw_journal_snapshot_name(struct gw_journal_snapshot *snapshot, const char *path)

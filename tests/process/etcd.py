@@ -38,8 +38,10 @@ class Member:
         self.lines = []
         self.asked = 0
         self.appended = []  # texts, since it leads
+        folder = os.path.join(etcd.folder, "member-" + name)
+        os.makedirs(folder, exist_ok=True)
         self.process = subprocess.Popen(
-            [MEMBER, endpoints or etcd.endpoints, "/godwit/test", name, etcd.folder, str(ttl_s),
+            [MEMBER, endpoints or etcd.endpoints, "/godwit/test", name, folder, str(ttl_s),
              str(snapshot_bytes), *secure], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         threading.Thread(target=self._read, daemon=True).start()
 
