@@ -263,7 +263,8 @@ int gw_command_dump_journal(const struct gw_command *command, void *options, int
 	if (r != 0)
 		return gw_complain(&fault);
 	if (dump.unread)
-		(void)fprintf(stderr, "godwit-scheduler: some records were written by a newer "
-				      "version; they are printed without their content\n");
+		(void)fprintf(stderr, "godwit-scheduler: some records cannot be read: a newer "
+				      "version wrote them, or something else did; they are "
+				      "printed without their content\n");
 	return dump.unread ? 1 : 0;
 }

@@ -33,7 +33,7 @@ static const struct gw_option common_options[] = {
 		   .type = GW_SCHEMA_TEXT,
 		   .offset = offsetof(struct common_options, state),
 		   .fallback = "/var/lib/godwit-scheduler",
-		   .help = "folder of the region's keys, certificates and tokens"},
+		   .help = "folder of the region's keys, certificates, tokens and journal"},
 	 .letter = 's',
 	 .argument = "DIR"},
 	{.value = {.key = NULL}},

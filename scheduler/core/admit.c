@@ -405,6 +405,7 @@ static struct gw_job_id accept(struct scheduler *s, const struct gw_peer *user,
 	accepted.tenant = gw_wire_id(&user->tenant);
 	if (!gw_id_is_zero(*nonce))
 		accepted.nonce = gw_wire_id(nonce);
+	accepted.jobs_max = s->config.jobs_max;
 	record.kind_case = GODWIT__RECORD__KIND_JOB_ACCEPTED;
 	record.job_accepted = &accepted;
 	apply_commit(s, &record);

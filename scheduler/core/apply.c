@@ -32,10 +32,12 @@ static int apply_job(struct scheduler *s, const Godwit__JobAccepted *accepted, i
 	struct job *job;
 	int result;
 
-	if (!accepted->spec || !gw_wire_read_id(accepted->job, &id.id) || job_find(s, id) ||
+	if (!accepted->spec || accepted->jobs_max > GW_JOBS_MAX ||
+	    !gw_wire_read_id(accepted->job, &id.id) || job_find(s, id) ||
 	    !job_spec_sound(accepted->spec))
 		return -EPROTO;
-	jobs_evict(s, accepted->spec->task_count);
+	jobs_evict(s, accepted->jobs_max > 0 ? accepted->jobs_max : GW_JOBS_MAX,
+		   accepted->spec->task_count);
 	result = job_from(s, id, accepted->spec, &job);
 	if (result != 0)
 		return result;
@@ -126,17 +128,26 @@ struct node *attempt_node(const struct task *task, uint32_t attempt)
 	return NULL;
 }
 
-/* Does the job want to know this given-up attempt again, though another takes its place? */
+/* Is this given-up attempt to be known again, though another takes its place? The first is: a
+ * success that it brings back may count under every policy. */
 static bool to_remember(const struct task *task)
 {
 	const struct job *job = task->job;
 
 	if (!task->unheard || job->gang)
 		return false;
-	if (job->reconcile == GODWIT__RECONCILE__RECONCILE_KEEP_ORIGINAL)
-		return !task->former;
-	return job->reconcile == GODWIT__RECONCILE__RECONCILE_KEEP_LONGEST &&
-	       (!task->former || task->former->started_wall_us == 0);
+	return !task->former || (job->reconcile == GODWIT__RECONCILE__RECONCILE_KEEP_LONGEST &&
+				 task->former->started_wall_us == 0);
+}
+
+/* What is on record of an attempt's end, when another counts, or it does again. */
+static void clear_end(struct task *task)
+{
+	free(task->error);
+	task->error = NULL;
+	task->exit_code = 0;
+	task->signal = 0;
+	task->usage = (struct usage){0};
 }
 
 /* Before another attempt takes its place. 0; -ENOMEM. */
@@ -181,6 +192,7 @@ static int adopt_former(struct task *task)
 	task->devices = former->devices;
 	former->devices = NULL;
 	former_free(task);
+	clear_end(task);
 	task->unheard = false;
 	task->ended = false;
 	task->declined = false;
@@ -247,6 +259,7 @@ static int apply_placed(struct scheduler *s, const Godwit__TaskPlaced *record, i
 		free(task->devices);
 		if (!join_devices(placed, &task->devices))
 			return -ENOMEM;
+		clear_end(task);
 		task->unheard = false;
 		task->ended = false;
 		task->declined = false;
@@ -359,8 +372,13 @@ static int apply_changed(struct scheduler *s, const Godwit__TaskChanged *changed
 	if (!task)
 		return -EPROTO;
 	if (task->attempt != attempt.attempt) {
-		if (changed->change != GODWIT__TASK_CHANGE__TASK_ENDED ||
-		    !may_adopt(task, attempt.attempt))
+		if (!may_adopt(task, attempt.attempt))
+			return -EPROTO;
+		if (changed->change == GODWIT__TASK_CHANGE__TASK_LOST) {
+			former_free(task); /* it is over, and brings nothing back */
+			return 0;
+		}
+		if (changed->change != GODWIT__TASK_CHANGE__TASK_ENDED)
 			return -EPROTO;
 		if (adopt_former(task) != 0) /* what it has brought back counts */
 			return -ENOMEM;
@@ -369,7 +387,8 @@ static int apply_changed(struct scheduler *s, const Godwit__TaskChanged *changed
 	case GODWIT__TASK_CHANGE__TASK_STARTED:
 		if (task->state != TASK_PLACED)
 			return -EPROTO;
-		task->started_wall_us = wall_us;
+		if (task->started_wall_us == 0) /* else it was taken back, and runs since then */
+			task->started_wall_us = wall_us;
 		task_set_state(task, TASK_RUNNING);
 		break;
 	case GODWIT__TASK_CHANGE__TASK_ENDED:

@@ -97,6 +97,8 @@ static uint64_t mix_prediction(uint64_t hash, const struct gw_prediction *predic
 	if (!prediction->present)
 		return mix_u64(hash, 0);
 	hash = mix(hash, &prediction->tokens_per_s, sizeof(prediction->tokens_per_s));
+	hash = mix(hash, &prediction->single_site_tokens_per_s,
+		   sizeof(prediction->single_site_tokens_per_s));
 	hash = mix(hash, &prediction->tpot_us, sizeof(prediction->tpot_us));
 	hash = mix(hash, &prediction->loss_ppm, sizeof(prediction->loss_ppm));
 	hash = mix_u64(hash, prediction->rtt_us);

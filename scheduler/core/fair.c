@@ -126,6 +126,8 @@ void share_remove(struct scheduler *s, struct share *share, struct job *job)
 	job->queue_next = NULL;
 	job->queue_prev = NULL;
 	job->queued = false;
+	if (!share->first || share->cursor == share->deep)
+		share->head_left = 0;
 	if (share->first)
 		return;
 	if (share->prev)

@@ -292,10 +292,10 @@ static void order_remove(struct scheduler *s, struct job *job)
 		job->older->newer = job->newer;
 }
 
-void jobs_evict(struct scheduler *s, uint32_t task_count)
+void jobs_evict(struct scheduler *s, uint32_t jobs_max, uint32_t task_count)
 {
 	while (s->ended_first &&
-	       (s->jobs.count >= s->config.jobs_max || s->task_total + task_count > GW_TASKS_MAX)) {
+	       (s->jobs.count >= jobs_max || s->task_total + task_count > GW_TASKS_MAX)) {
 		struct job *job = s->ended_first;
 
 		s->ended_first = job->ended_next;

@@ -56,10 +56,15 @@ uint64_t lease_lost_us(const struct scheduler *s, const struct task *task)
 								: max_u64(wanted_us, ended_us);
 }
 
+/* Never means: not for silence alone. What is to be ended anyway, or will not be heard again, holds
+ * its place and its job no longer than its lease. */
 uint64_t lease_give_up_us(const struct scheduler *s, const struct task *task)
 {
-	return task->job->replace == GODWIT__REPLACE__REPLACE_NEVER ? GW_NEVER_US
-								    : lease_lost_us(s, task);
+	const struct job *job = task->job;
+	bool over = job->cancelled || job->doomed || job->restarting || task->node->revoked;
+
+	return job->replace == GODWIT__REPLACE__REPLACE_NEVER && !over ? GW_NEVER_US
+								       : lease_lost_us(s, task);
 }
 
 static void give_up_one(struct scheduler *s, struct task *task)
@@ -181,6 +186,7 @@ void lease_heartbeat(struct scheduler *s, struct node *node, const Godwit__Heart
 {
 	bool first = node->heartbeat_mono_us == 0;
 
+	node_note_back(s, node);
 	node->heard_us = s->now.mono_us;
 	node->rtt_us = heartbeat->rtt_us;
 	if ((heartbeat->state_sequence <= node->received || node->received > node->received_mark) &&

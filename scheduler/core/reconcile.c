@@ -153,6 +153,7 @@ static bool take_back(struct scheduler *s, struct node *node, struct task *task,
 	place.task_index = task->index;
 	place.attempt = task->attempt;
 	place.node = gw_wire_id(&node->id.id);
+	place.rtt_us = task->rtt_us;
 	place.port = task->port;
 	place.port_count = task->port_count;
 	placed.job = gw_wire_id(&task->job->id.id);
@@ -191,19 +192,37 @@ static struct stray *stray_add(struct scheduler *s, struct node *node, const str
 	return stray;
 }
 
-/* Does what a former attempt's node says of it outweigh its replacement? An end counts if it is a
- * success: else the replacement is what is left. */
+static bool is_former(const struct task *task, const struct node *node,
+		      struct gw_attempt_id attempt)
+{
+	const struct former *former = task ? task->former : NULL;
+
+	return former && former->attempt == attempt.attempt && former->node == node;
+}
+
+/*
+ * Does what a former attempt's node says of it outweigh its replacement? An end counts if it is a
+ * success: else the replacement is what is left. A job that keeps its replacement keeps one that
+ * runs against a success, and one that has a place against an attempt that goes on.
+ */
 static bool former_wins(const struct task *task, const struct node *node,
 			struct gw_attempt_id attempt, const Godwit__TaskStatus *status)
 {
-	const struct former *former = task ? task->former : NULL;
-	const struct job *job = task ? task->job : NULL;
+	const struct former *former;
+	const struct job *job;
+	bool replacement;
 
-	if (!former || former->attempt != attempt.attempt || former->node != node ||
-	    job->cancelled || (!task_held(task) && task->state != TASK_WAITING))
+	if (!is_former(task, node, attempt) || task->job->cancelled ||
+	    (!task_held(task) && task->state != TASK_WAITING))
 		return false;
+	former = task->former;
+	job = task->job;
+	replacement = job->reconcile == GODWIT__RECONCILE__RECONCILE_KEEP_REPLACEMENT;
 	if (status->state == GODWIT__ATTEMPT_STATE__ATTEMPT_EXITED)
-		return status->exit_code == 0 && status->signal == 0;
+		return status->exit_code == 0 && status->signal == 0 &&
+		       !(replacement && task->state == TASK_RUNNING);
+	if (replacement && task->state != TASK_WAITING)
+		return false;
 	if (status->state != GODWIT__ATTEMPT_STATE__ATTEMPT_RUNNING &&
 	    status->state != GODWIT__ATTEMPT_STATE__ATTEMPT_STARTING)
 		return false;
@@ -280,6 +299,8 @@ void stray_report(struct scheduler *s, struct node *node, struct gw_attempt_id a
 	if (ended(status->state)) {
 		if (stray)
 			stray_remove(s, stray);
+		if (is_former(task, node, attempt))
+			apply_task_changed(s, attempt, GODWIT__TASK_CHANGE__TASK_LOST, NULL, NULL);
 		task_forget(s, node, attempt);
 		return;
 	}

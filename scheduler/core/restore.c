@@ -120,7 +120,9 @@ static int take_former(const struct scheduler *s, struct task *task,
 	struct former *former;
 
 	if (from->node >= s->nodes.count || from->port > UINT16_MAX ||
-	    from->port_count > UINT16_MAX)
+	    from->port_count > UINT16_MAX || from->attempt == 0 ||
+	    from->attempt > task->attempt_last || from->attempt == task->attempt ||
+	    task->job->gang || (!task_held(task) && task->state != TASK_WAITING))
 		return -EPROTO;
 	former = calloc(1, sizeof(*former));
 	if (!former)
@@ -164,6 +166,7 @@ static int take_task(struct scheduler *s, struct job *job, const Godwit__Snapsho
 	if (from->index >= job->task_count || from->index < s->restore.task_next ||
 	    from->state >= TASK_STATES || from->node > s->nodes.count || from->port > UINT16_MAX ||
 	    from->port_count > UINT16_MAX || (from->attempt > 0) != (from->node > 0) ||
+	    (from->attempt_last > 0 && from->attempt_last < from->attempt) ||
 	    (held && from->attempt == 0))
 		return -EPROTO;
 	s->restore.task_next = from->index + 1;

@@ -13,6 +13,7 @@
 #include "scheduler/core/state.h"
 
 #define STEP_BYTES_MAX (64u << 20)
+#define DEAF_US_MIN GW_US_PER_S /* later than asked for by this much: the process stood still */
 #define TIMERS_MAX (GW_NODES_MAX + GW_TASKS_MAX + LOG_REQUESTS_MAX + 1)
 
 void gw_scheduler_config_defaults(struct gw_scheduler_config *ret_config)
@@ -209,11 +210,40 @@ static void dispatch(struct scheduler *s, const struct gw_event *event)
 	}
 }
 
+static uint64_t wake_us(const struct gw_node *node)
+{
+	const struct scheduler *s = (const struct scheduler *)node;
+	const struct gw_heap_item *first = gw_heap_first(&s->timers);
+
+	return s->stopped || !first ? GW_NEVER_US : first->at_us;
+}
+
+/* A core that was not run in time (its process was stopped, its host slept) has heard nobody since
+ * its last step: that is its own deafness, and no node's silence. Leases are not moved by it. */
+static void forgive_silence(struct scheduler *s, const struct gw_now *now)
+{
+	uint64_t deaf_us = now->mono_us - s->now.mono_us;
+	uint64_t due_us = wake_us(&s->node);
+
+	if (due_us == GW_NEVER_US || now->mono_us < due_us || now->mono_us - due_us < DEAF_US_MIN)
+		return;
+	for (uint32_t i = 0; i < s->nodes.count; i++) {
+		struct node *entry = s->nodes.entries[i];
+
+		if (entry->heard_us == 0)
+			continue; /* never: the time since the start counts */
+		entry->heard_us += deaf_us;
+		entry->progress_us += deaf_us;
+	}
+}
+
 static int step(struct gw_node *node, const struct gw_event *event, struct gw_effects *effects)
 {
 	struct scheduler *s = (struct scheduler *)node;
 
 	CHECK(s->started || event->kind == GW_EVENT_START);
+	if (s->started)
+		forgive_silence(s, &event->now);
 	s->now = event->now;
 	s->effects = effects;
 	out_flush(s);
@@ -228,14 +258,6 @@ static int step(struct gw_node *node, const struct gw_event *event, struct gw_ef
 	gw_arena_reset(&s->arena);
 	s->effects = NULL;
 	return s->error;
-}
-
-static uint64_t wake_us(const struct gw_node *node)
-{
-	const struct scheduler *s = (const struct scheduler *)node;
-	const struct gw_heap_item *first = gw_heap_first(&s->timers);
-
-	return s->stopped || !first ? GW_NEVER_US : first->at_us;
 }
 
 static void free_entries(struct gw_table *table, void (*free_entry)(void *))

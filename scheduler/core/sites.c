@@ -292,12 +292,11 @@ static struct node *know(struct scheduler *s, const struct gw_peer *peer)
 	return node_find(s, peer->node);
 }
 
-/* It was unheard, or this scheduler has just begun to listen. */
-static void note_back(struct scheduler *s, struct node *node)
+void node_note_back(struct scheduler *s, struct node *node)
 {
 	uint64_t unheard_us = node->heard_us > 0 ? s->now.mono_us - node->heard_us : 0;
 
-	if (node->session || unheard_us < s->config.unknown_after_us)
+	if (unheard_us < s->config.unknown_after_us)
 		return;
 	node->unheard_us = unheard_us;
 	node->back_us = s->now.mono_us;
@@ -327,7 +326,7 @@ void node_peer_up(struct scheduler *s, const struct gw_peer *peer, bool resumed)
 		node->sent_mark = 0;
 		node->heartbeat_mono_us = 0; /* may be of another boot, whose clock tells nothing */
 	}
-	note_back(s, node);
+	node_note_back(s, node);
 	node->session = true;
 	node->silent = false;
 	node->heard_us = s->now.mono_us;

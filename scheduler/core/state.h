@@ -133,7 +133,7 @@ struct node {
 	bool silent;
 	bool rebooted;       /* its host was, before this session's inventory */
 	bool loss_told;      /* a loss of records was found in this session */
-	uint64_t unheard_us; /* how long it was, before this session; 0: not for long */
+	uint64_t unheard_us; /* how long it was, last time; 0: never for long */
 	uint64_t back_us;    /* since when it is back */
 	bool was_rebooted;   /* its host was, then */
 	uint32_t inventory;  /* number of the exchange, so that tasks can be marked */
@@ -208,7 +208,7 @@ struct task {
 	char *error;
 	struct usage usage;
 	int64_t started_wall_us; /* 0: the attempt was not heard to run */
-	struct former *former;   /* NULL: none, or the job keeps its replacement */
+	struct former *former;   /* NULL: none */
 	struct earlier *earlier; /* NULL: none */
 	/* soft */
 	uint64_t sent_us;   /* when its start was decided: the lease counts from here at least */
@@ -518,8 +518,8 @@ void job_free(struct job *job);
 int job_note_prediction(struct job *job, const Godwit__Prediction *prediction);
 /* apply and restore only. Takes the job. 0; negative errno. */
 int job_add(struct scheduler *s, struct job *job);
-/* The oldest ended jobs make room, for one job and its tasks. */
-void jobs_evict(struct scheduler *s, uint32_t task_count);
+/* The oldest ended jobs make room, for one job among `jobs_max` and its tasks. */
+void jobs_evict(struct scheduler *s, uint32_t jobs_max, uint32_t task_count);
 struct job *job_find(const struct scheduler *s, struct gw_job_id id);
 /* The decoded spec, valid until the next call. NULL: out of memory (the step fails). */
 const Godwit__JobSpec *job_spec(struct scheduler *s, const struct job *job);
@@ -582,6 +582,8 @@ struct site *site_admit(struct scheduler *s, const char *name);
 void site_add(struct site *site, struct node *node);
 /* apply and restore only. 0; -ENOMEM; -EPROTO: it is revoked already. */
 int node_revoke(struct scheduler *s, struct gw_node_id id);
+/* It speaks: if it was unheard for long, for how long is kept in mind. */
+void node_note_back(struct scheduler *s, struct node *node);
 /* What its inventory says of its host. */
 void node_boot(struct scheduler *s, struct node *node, ProtobufCBinaryData boot_id);
 bool node_ready(const struct node *node);
@@ -684,7 +686,6 @@ uint64_t check_digest(const struct gw_node *node);
 void query_submit(struct scheduler *s, uint64_t request, const struct gw_peer *user,
 		  const Godwit__Body *body);
 bool query_may_see(const struct gw_peer *user, const struct job *job);
-void query_job_info(struct scheduler *s, const struct job *job, Godwit__JobInfo *ret_info);
 void query_prediction(const struct gw_prediction *prediction, Godwit__Prediction *ret);
 
 /* logs.c */

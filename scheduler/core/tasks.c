@@ -225,6 +225,10 @@ static void run_due(struct scheduler *s, struct task *task)
 {
 	struct node *node = task->node;
 
+	if (!task_held(task))
+		return;
+	if (task_kill_wanted(task) && (node->silent || !node->session))
+		lease_check(s, node); /* the attempt may be due to be given up, or sooner */
 	if (!task_held(task) || !node->session || !node->reconciled)
 		return;
 	if (task_kill_wanted(task)) {
