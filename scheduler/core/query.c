@@ -46,7 +46,40 @@ void query_prediction(const struct gw_prediction *prediction, Godwit__Prediction
 	ret->bottleneck = unconst(prediction->bottleneck ? prediction->bottleneck : "");
 }
 
-void query_job_info(struct scheduler *s, const struct job *job, Godwit__JobInfo *ret_info)
+static const char *reason_of(const struct node *node)
+{
+	return node->reason ? node->reason : "as its operator wants";
+}
+
+/* What takes no work now, with an example each: it may be why a job waits. "": all do. */
+static const char *away_text(struct scheduler *s)
+{
+	const struct node *draining = NULL;
+	const struct node *unheard = NULL;
+	uint32_t draining_count = 0;
+	uint32_t unheard_count = 0;
+	const char *text = "";
+
+	for (uint32_t i = 0; i < s->nodes.count; i++) {
+		const struct node *node = s->nodes.entries[i];
+
+		if (node->state == NODE_DRAINING && draining_count++ == 0)
+			draining = node;
+		if ((node->state == NODE_UNKNOWN || node->state == NODE_LOST) &&
+		    unheard_count++ == 0)
+			unheard = node;
+	}
+	if (draining)
+		text = out_text(s, "; %u of %u nodes draining (%s: %s)", draining_count,
+				s->nodes.count, draining->name, reason_of(draining));
+	if (unheard)
+		text = out_text(s, "%s; %u of %u nodes cut off or down (%s)", text, unheard_count,
+				s->nodes.count, unheard->name);
+	return text;
+}
+
+static void job_info(struct scheduler *s, const struct job *job, const char *away,
+		     Godwit__JobInfo *ret_info)
 {
 	godwit__job_info__init(ret_info);
 	ret_info->job = gw_wire_id(&job->id.id);
@@ -63,10 +96,9 @@ void query_job_info(struct scheduler *s, const struct job *job, Godwit__JobInfo 
 	ret_info->owner = out_text(s, "%s", job->owner_name);
 	if (job->counts[TASK_WAITING] > 0)
 		ret_info->wait_reason =
-			out_text(s, "%s",
-				 s->nodes.count == 0 ? "no node has joined the region yet"
-				 : job->wait_reason  ? job->wait_reason
-						     : "");
+			s->nodes.count == 0 ? out_text(s, "no node has joined the region yet")
+			: job->wait_reason  ? out_text(s, "%s%s", job->wait_reason, away)
+					    : out_text(s, "%s", "");
 	ret_info->disconnect = gw_arena_alloc(&s->arena, sizeof(*ret_info->disconnect));
 	if (ret_info->disconnect) {
 		godwit__disconnect_policy__init(ret_info->disconnect);
@@ -191,7 +223,7 @@ static void one_job(struct scheduler *s, uint64_t request, const struct gw_peer 
 	const struct job *job = job_of(s, user, asked->job);
 
 	if (job) {
-		query_job_info(s, job, &info);
+		job_info(s, job, away_text(s), &info);
 		if (asked->with_tasks && !fill_tasks(s, job, asked, &info))
 			out_failed(s, -ENOMEM);
 		reply.n_jobs = 1;
@@ -214,6 +246,7 @@ static void many_jobs(struct scheduler *s, uint64_t request, const struct gw_pee
 	Godwit__JobsReply reply = GODWIT__JOBS_REPLY__INIT;
 	uint32_t count_max = asked->count_max && asked->count_max < JOBS_PAGE_MAX ? asked->count_max
 										  : JOBS_PAGE_MAX;
+	const char *away = away_text(s);
 
 	reply.jobs = gw_arena_alloc(&s->arena, count_max * sizeof(*reply.jobs));
 	for (const struct job *job = s->newest; reply.jobs && job; job = job->older) {
@@ -224,7 +257,7 @@ static void many_jobs(struct scheduler *s, uint64_t request, const struct gw_pee
 		reply.jobs[reply.n_jobs] = gw_arena_alloc(&s->arena, sizeof(**reply.jobs));
 		if (!reply.jobs[reply.n_jobs])
 			break;
-		query_job_info(s, job, reply.jobs[reply.n_jobs++]);
+		job_info(s, job, away, reply.jobs[reply.n_jobs++]);
 	}
 	body.kind_case = GODWIT__BODY__KIND_JOBS_REPLY;
 	body.jobs_reply = &reply;
@@ -272,6 +305,8 @@ static void node_info_of(struct scheduler *s, const struct node *node, bool with
 	ret_state->name = out_text(s, "%s", node->name);
 	ret_state->site = out_text(s, "%s", node->site->name);
 	ret_state->state = out_text(s, "%s", node_state_name(node->state));
+	if (node->state == NODE_DRAINING || node->draining) /* the latter as it last said */
+		ret_state->reason = out_text(s, "%s", reason_of(node));
 	ret_state->cpu_milli_used = node->cpu_milli_used;
 	ret_state->memory_bytes_used = node->memory_bytes_used;
 	ret_state->tasks_running = node->task_count;

@@ -11,10 +11,20 @@ struct logs_options {
 	bool follow;
 	bool stderr_wanted;
 	uint64_t task;
+	uint64_t attempt;
 	struct gw_mark task_mark;
 };
 
 static const struct gw_option option[] = {
+	{.value = {.key = "attempt",
+		   .type = GW_SCHEMA_COUNT,
+		   .offset = offsetof(struct logs_options, attempt),
+		   .min = 1,
+		   .max = UINT32_MAX,
+		   .help = "an earlier attempt of the one task, as long as its node keeps it; the "
+			   "latest if absent"},
+	 .letter = 'a',
+	 .argument = "ATTEMPT"},
 	{.value = {.key = "follow",
 		   .type = GW_SCHEMA_BOOL,
 		   .offset = offsetof(struct logs_options, follow),
@@ -80,6 +90,12 @@ static int logs(struct ctl *ctl, const struct logs_options *options, const char 
 	if (!job)
 		return 1;
 	output.task_count = job->task_count;
+	if (options->attempt > 0 && options->task_mark.line == 0 && job->task_count > 1)
+		return ctl_fail(ctl->options,
+				"--attempt needs --task: the job has %" PRIu32
+				" tasks, each with attempts of its own.",
+				job->task_count);
+	output.attempt = (uint32_t)options->attempt;
 	if (options->task_mark.line > 0) {
 		if (options->task >= job->task_count)
 			return ctl_fail(ctl->options,

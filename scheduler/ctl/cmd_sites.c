@@ -40,7 +40,7 @@ static void node_row(struct ctl_table *table, const Godwit__NodeState *node)
 
 	ctl_table_cell(table, "%s", node->site);
 	ctl_table_cell(table, "%s", node->name);
-	ctl_table_cell(table, "%s%s", node->state, info && info->draining ? ", draining" : "");
+	ctl_table_cell(table, "%s", node->state);
 	ctl_table_cell(table, "%" PRIu32, node->tasks_running);
 	ctl_table_cell(table, "%s/%" PRIu32, ctl_milli(node->cpu_milli_used).text,
 		       info ? info->cpu_count : 0);
@@ -53,13 +53,14 @@ static void node_row(struct ctl_table *table, const Godwit__NodeState *node)
 	device_cell(table, info);
 	ctl_table_cell(table, "%s", node->rtt_us > 0 ? ctl_duration(node->rtt_us).text : "");
 	ctl_table_cell(table, "%s", ctl_duration(node->silent_us).text);
+	ctl_table_cell(table, "%s", node->reason);
 }
 
 static void show_nodes(const Godwit__SitesReply *reply)
 {
 	static const char *const headings[] = {"SITE",  "NODE",    "STATE", "-TASKS", "-CPU",
 					       "-BUSY", "-MEMORY", "-FREE", "-DISK",  "DEVICES",
-					       "-RTT",  "-SILENT", NULL};
+					       "-RTT",  "-SILENT", "NOTE",  NULL};
 	struct ctl_table table;
 
 	ctl_table_init(&table, headings);
@@ -236,7 +237,8 @@ static const char *const details[] = {
 	"and "
 	"DISK are measured on the host. RTT in the table of nodes is between agent and scheduler; "
 	"the "
-	"matrix holds what the agents measure between their sites.",
+	"matrix holds what the agents measure between their sites. NOTE says why a node that is "
+	"draining takes no work.",
 	NULL,
 };
 

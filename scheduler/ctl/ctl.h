@@ -152,6 +152,7 @@ struct ctl_follow_options {
 	struct gw_id job;
 	uint32_t task_first;
 	uint32_t task_count;
+	uint32_t attempt; /* 0: the latest, and those after it */
 	bool stdout_wanted;
 	bool stderr_wanted;
 	bool follow;  /* until the job has ended; otherwise: what is there */

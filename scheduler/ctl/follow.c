@@ -176,6 +176,7 @@ static int read_stream(struct follower *follower, struct stream *stream, uint64_
 
 	ref.job = gw_wire_id(&follower->options->job);
 	ref.task_index = stream->task;
+	ref.attempt = follower->options->attempt;
 	read.attempt = &ref;
 	read.stream = stream->number;
 	read.offset = stream->offset;
@@ -260,8 +261,9 @@ static int look(struct ctl *ctl, const struct gw_id *id, bool with_tasks, bool *
 	*broken = false;
 	if (*reply->jobs_reply->error || reply->jobs_reply->n_jobs != 1) {
 		(void)ctl_fail(ctl->options, "the scheduler no longer knows this job: %s.",
-			       *reply->jobs_reply->error ? reply->jobs_reply->error
-							 : "it has restarted");
+			       *reply->jobs_reply->error
+				       ? reply->jobs_reply->error
+				       : "it ended, and made room for newer ones");
 		return -ENOENT;
 	}
 	*ret_job = reply->jobs_reply->jobs[0];

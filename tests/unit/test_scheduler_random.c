@@ -33,6 +33,7 @@ struct run {
 	uint32_t node;
 	bool used;
 	bool told; /* of its present state, in this session */
+	bool declined;
 };
 
 struct life {
@@ -48,8 +49,9 @@ struct life {
 	bool gangs[JOBS_MAX];
 	uint32_t job_count;
 	uint64_t seed;
-	uint32_t kept; /* originals taken back in place of their replacements, in all lives */
-	bool quiet;    /* no new troubles: everything comes to its end */
+	uint32_t kept;     /* originals taken back in place of their replacements, in all lives */
+	uint32_t declined; /* likewise */
+	bool quiet;        /* no new troubles: everything comes to its end */
 };
 
 static bool alive(const struct run *run)
@@ -164,6 +166,7 @@ static void tell_inventory(struct life *life, uint32_t node)
 		statuses[count].attempt = &refs[count];
 		statuses[count].state = run->state;
 		statuses[count].exit_code = run->exit_code;
+		statuses[count].declined = run->declined;
 		list[count] = &statuses[count];
 		run->told = true;
 		count++;
@@ -259,6 +262,22 @@ static void live(struct life *life, uint64_t duration_us)
 	}
 }
 
+static void tell(struct life *life, const struct run *run)
+{
+	Godwit__Body body = GODWIT__BODY__INIT;
+	Godwit__TaskStatus status = GODWIT__TASK_STATUS__INIT;
+	Godwit__AttemptRef ref;
+
+	gw_wire_attempt(&run->attempt, &ref);
+	status.attempt = &ref;
+	status.state = run->state;
+	status.exit_code = run->exit_code;
+	status.declined = run->declined;
+	body.kind_case = GODWIT__BODY__KIND_TASK_STATUS;
+	body.task_status = &status;
+	world_say(life->w, run->node, &body);
+}
+
 static void progress(struct life *life)
 {
 	for (uint32_t i = 0; i < life->run_count; i++) {
@@ -266,7 +285,12 @@ static void progress(struct life *life)
 
 		if (!run->used || (!life->quiet && below(life, 3) > 0))
 			continue;
-		if (run->state == GODWIT__ATTEMPT_STATE__ATTEMPT_STARTING) {
+		if (run->state == GODWIT__ATTEMPT_STATE__ATTEMPT_STARTING && !life->quiet &&
+		    below(life, 10) == 0) {
+			run->state = GODWIT__ATTEMPT_STATE__ATTEMPT_FAILED_TO_START;
+			run->declined = true;
+			run->told = false;
+		} else if (run->state == GODWIT__ATTEMPT_STATE__ATTEMPT_STARTING) {
 			run->state = GODWIT__ATTEMPT_STATE__ATTEMPT_RUNNING;
 			run->told = false;
 		} else if (alive(run) && run->told && (life->quiet || below(life, 4) == 0)) {
@@ -275,7 +299,7 @@ static void progress(struct life *life)
 		if (!life->linked[run->node] || run->told)
 			continue;
 		run->told = true;
-		world_status(life->w, run->node, run->attempt, run->state, run->exit_code);
+		tell(life, run);
 		hear(life, run->node);
 	}
 	for (uint32_t i = 0; i < NODES; i++) {
@@ -313,6 +337,7 @@ static void check_results(struct life *life)
 				: NULL;
 
 		life->kept += record->kind_case == GODWIT__RECORD__KIND_ATTEMPT_KEPT;
+		life->declined += changed && changed->change == GODWIT__TASK_CHANGE__TASK_DECLINED;
 		for (uint32_t k = 0; changed && k < life->job_count; k++) {
 			if (changed->change == GODWIT__TASK_CHANGE__TASK_ENDED &&
 			    changed->exit_code == 0 && (!changed->error[0] || changed->remark) &&
@@ -459,9 +484,11 @@ static void any_life_keeps_the_invariants(void **state)
 	assert_non_null(life);
 	for (uint64_t seed = 1; seed <= 40; seed++) {
 		uint32_t kept = life->kept;
+		uint32_t declined = life->declined;
 
 		memset(life, 0, sizeof(*life));
 		life->kept = kept;
+		life->declined = declined;
 		life->seed = seed;
 		gw_prng_init(&life->prng, seed);
 		life->w = world_new(seed % 2 ? 64 : 12);
@@ -477,6 +504,7 @@ static void any_life_keeps_the_invariants(void **state)
 		world_free(life->w);
 	}
 	assert_true(life->kept > 0); /* else these lives are too tame */
+	assert_true(life->declined > 0);
 	free(life);
 }
 
