@@ -214,23 +214,44 @@ static bool list_holds(const struct gw_scheduler_list *list, const struct gw_sch
 	return false;
 }
 
-/* Those of now before those that were seen and are away: they may well come back, and an agent that
- * looks for a leader must not have forgotten them. */
-static void members(void *context, const struct gw_replica_member *list, size_t count)
+/* False: there is no room for it. */
+static bool list_add(struct gw_scheduler_list *list, const struct gw_scheduler_place *place)
+{
+	if (list_holds(list, place))
+		return true;
+	if (list->count == GW_SCHEDULERS_MAX)
+		return false;
+	list->places[list->count++] = *place;
+	return true;
+}
+
+/* The leader first, then those of now, then those that were seen and are away: they may well come
+ * back, and an agent that looks for a leader must not have forgotten them. */
+static void members(void *context, const struct gw_replica_member *list, size_t count, bool more)
 {
 	struct standby *standby = context;
 	struct gw_scheduler_list now = {.count = 0};
 	struct gw_scheduler_place place;
 	uint32_t present;
 
-	for (size_t i = 0; i < count && now.count < GW_SCHEDULERS_MAX; i++)
-		if (read_place(list[i].address, &place) && !list_holds(&now, &place))
-			now.places[now.count++] = place;
+	for (size_t i = 0; i < count; i++)
+		if (list[i].leader && read_place(list[i].address, &place))
+			(void)list_add(&now, &place); /* the first has room */
+	for (size_t i = 0; i < count; i++)
+		if (read_place(list[i].address, &place) && !list_add(&now, &place))
+			more = true;
 	present = now.count;
-	for (uint32_t i = 0; i < standby->list.count && now.count < GW_SCHEDULERS_MAX; i++)
-		if (!list_holds(&now, &standby->list.places[i]))
-			now.places[now.count++] = standby->list.places[i];
-	gw_log("schedulers", "present=%" PRIu32 " known=%" PRIu32, present, now.count);
+	for (uint32_t i = 0; i < standby->list.count; i++)
+		(void)list_add(&now,
+			       &standby->list.places[i]); /* those that are away may fall out */
+	gw_log("schedulers", "present=%" PRIu32 "%s known=%" PRIu32, present, more ? "+" : "",
+	       now.count);
+	if (more)
+		gw_log("schedulers_left_out",
+		       "why=\"more than %u schedulers of this region run; agents and users are "
+		       "told "
+		       "of %u: stop some\"",
+		       GW_SCHEDULERS_MAX, GW_SCHEDULERS_MAX);
 	/* Wall time: lists of several schedulers, one after the other leader, have an order. */
 	now.version = (uint64_t)gw_reactor_now(standby->daemon->reactor).wall_us;
 	standby->list = now;

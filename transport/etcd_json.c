@@ -98,6 +98,8 @@ static int add_op(struct gw_buf *buf, const struct gw_store_op *op)
 		error = gw_buf_printf(
 			buf, ",\"limit\":\"%" PRId64 "\",\"min_mod_revision\":\"%" PRId64 "\"",
 			op->limit, op->min_mod_revision);
+	if (error >= 0 && op->keys_only)
+		error = gw_buf_printf(buf, ",\"keys_only\":true");
 	if (error >= 0 && op->kind == GW_STORE_PUT) {
 		error = gw_buf_printf(buf, ",\"lease\":\"%" PRId64 "\",", op->lease);
 		error = error < 0 ? error

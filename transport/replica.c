@@ -27,14 +27,15 @@
 #define LEASE_TTL_S_MAX 60u
 #define LEASE_MARGIN_DIVISOR 10u /* of the TTL */
 #define LEASE_RENEWALS 4u        /* in one TTL */
+#define LEASE_REQUESTS 3u        /* of it, one after the other, have an answer in one TTL */
 #define POLL_US_DEFAULT (50 * GW_US_PER_MS)
 #define CHUNK_INTERVAL_US_DEFAULT (30 * GW_US_PER_MS) /* 8 MiB/s */
 #define COLLECT_AFTER_US_DEFAULT (5 * GW_US_PER_S)
-#define ROSTER_US (500 * GW_US_PER_MS)
 #define BACKOFF_US (10 * GW_US_PER_MS)
 #define BACKOFF_DOUBLINGS 5u
 #define REFUSED_US (500 * GW_US_PER_MS) /* until what was refused is tried again */
 #define READ_DEADLINE_US GW_US_PER_S
+#define CATCH_UP_DEADLINE_US (5 * GW_US_PER_S) /* of a read that may be large */
 #define WRITE_DEADLINE_US (3 * GW_US_PER_S)
 #define NAME_CHARACTERS "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_."
 
@@ -193,7 +194,7 @@ void lease_gone(struct gw_replica *replica, uint64_t now_us)
 
 static void make_lease(const struct gw_replica *replica, struct gw_store_request *request)
 {
-	request->deadline_us = replica->lease_ttl_us / 3;
+	request->deadline_us = replica->lease_ttl_us / LEASE_REQUESTS;
 	request->lease = replica->lease;
 	switch (replica->lease_state) {
 	case LEASE_NONE:
@@ -274,6 +275,14 @@ static uint64_t due_us(const struct gw_replica *replica, enum lane_kind kind)
 	return wanted ? lane->at_us : GW_NEVER_US;
 }
 
+/* A poll by who has read all is short, and soon tells of an endpoint that is cut off. */
+static uint64_t read_deadline_us(const struct gw_replica *replica)
+{
+	bool caught_up = replica->following && replica->seq == replica->last_seq;
+
+	return caught_up && replica->read_halvings == 0 ? READ_DEADLINE_US : CATCH_UP_DEADLINE_US;
+}
+
 static bool make(struct gw_replica *replica, enum lane_kind kind, uint64_t now_us)
 {
 	struct lane *lane = &replica->lanes[kind];
@@ -290,7 +299,7 @@ static bool make(struct gw_replica *replica, enum lane_kind kind, uint64_t now_u
 		if (replica->role == GW_REPLICA_LEADER) {
 			make_append(replica, request);
 		} else {
-			request->deadline_us = READ_DEADLINE_US;
+			request->deadline_us = read_deadline_us(replica);
 			make_read(replica, request);
 		}
 		break;
@@ -315,18 +324,30 @@ static bool make(struct gw_replica *replica, enum lane_kind kind, uint64_t now_u
 	return true;
 }
 
-/* What time alone changes. */
-static void advance(struct gw_replica *replica, uint64_t now_us)
+/* A lease that ran out is never taken up again, whatever is answered later: its owner fell silent
+ * then, and agents may have heard of another leader. */
+static void expire(struct gw_replica *replica, uint64_t now_us)
 {
 	bool leads = replica->role == GW_REPLICA_LEADER || replica->role == GW_REPLICA_CANDIDATE;
 
 	if (leads && !lease_good(replica, now_us))
 		step_down(replica, now_us,
 			  "etcd did not renew the lease in time: another scheduler may lead");
+}
+
+/* What time alone changes. */
+static void advance(struct gw_replica *replica, uint64_t now_us)
+{
+	expire(replica, now_us);
 	if (!replica->stopping || replica->failed)
 		return;
-	if (replica->role != GW_REPLICA_STOPPED && !replica->batch_first)
+	if (replica->role != GW_REPLICA_STOPPED &&
+	    (!replica->batch_first || now_us >= replica->stop_us)) {
+		/* An etcd that takes no records still takes the lease back, given time to. */
+		if (now_us >= replica->stop_us)
+			replica->stop_us = now_us + replica->lease_ttl_us / LEASE_REQUESTS;
 		step_down(replica, now_us, NULL);
+	}
 	if (replica->stop_us != GW_NEVER_US && replica->role == GW_REPLICA_STOPPED &&
 	    (replica->lease_state == LEASE_NONE || now_us >= replica->stop_us)) {
 		replica->stop_us = GW_NEVER_US;
@@ -394,6 +415,7 @@ void gw_replica_answer(struct gw_replica *replica, uint64_t now_us, uint64_t id,
 	enum lane_kind kind = 0;
 	struct lane *lane;
 
+	expire(replica, now_us);
 	while (kind < LANE_COUNT &&
 	       !(replica->lanes[kind].in_flight && replica->lanes[kind].id == id))
 		kind++;

@@ -1,15 +1,17 @@
 /*
  * One scheduler of several that share a journal in etcd: it follows the journal, becomes its leader
  * when there is none, appends as leader, and knows when it no longer is. Pure: requests to etcd
- *come out, answers and the time go in (transport/journal_etcd carries them; bench/sim and the tests
- *do it with a model). Each request may be answered, refused, or end with an unknown result; every
- *one is made so that repeating it is harmless.
+ * come out, answers and the time go in (transport/journal_etcd carries them; tests do it with a
+ * model). Each request may be answered, refused, or end with an unknown result; every one is made
+ * so that repeating it is harmless.
  *
- *	start	gw_replica_new; then gw_replica_next until false, after every call from here on and
- *at gw_replica_wake_us; gw_replica_answer for each request run	follower: reset, pieces, records,
- *following. When the leader key is absent and all is read: candidate, then leader:
- *gw_replica_append, durable; until lost, and a follower again stop	gw_replica_stop: what was
- *appended is written, the lease given back
+ * Start: gw_replica_new. Then gw_replica_next until false, after every call and at
+ * gw_replica_wake_us, and gw_replica_answer for each request.
+ *
+ * Run, as follower: reset, pieces, records, following. When the leader key is absent and all is
+ * read: candidate, then leader: gw_replica_append, durable; until lost, and a follower again.
+ *
+ * Stop: gw_replica_stop. What was appended is written, the lease given back.
  *
  * Keys, all under the prefix: see transport/README.md, "The journal in etcd".
  */
@@ -73,8 +75,10 @@ struct gw_replica_calls {
 	void (*durable)(void *context, uint64_t seq);
 	/* It cannot go on: what etcd holds is damaged or not ours, or the owner failed. */
 	void (*failed)(void *context, int error, const char *text);
-	/* Who is there, by name, the own one included. Told when it changes. */
-	void (*members)(void *context, const struct gw_replica_member *members, size_t count);
+	/* Who is there, by name, the own one included; `more`: so many that others are left out.
+	 * Told when it changes. */
+	void (*members)(void *context, const struct gw_replica_member *members, size_t count,
+			bool more);
 	/* A certificate, old or new; one's own too. */
 	void (*cert)(void *context, const char *node, const uint8_t *bytes, size_t size);
 	/* The certificate put with this handle lasts. */
@@ -143,8 +147,9 @@ bool gw_replica_snapshot_due(const struct gw_replica *replica, uint64_t bytes);
  * -EFBIG: past GW_REPLICA_STORE_BYTES_MAX. Ends with `ended`. */
 int gw_replica_snapshot(struct gw_replica *replica, uint64_t seq, uint64_t size,
 			const struct gw_replica_source *source);
-/* Writes what was appended, gives the lease (and with it the leader key) back, then calls stopped;
- * that, at the latest, when the lease would have run out. */
+/* Writes what was appended, for as long as a lease lasts, gives the lease (and with it the leader
+ * key) back, then calls stopped; that at the latest a third of a lease later. What etcd did not take
+ * until then is dropped: nobody was told of it. */
 void gw_replica_stop(struct gw_replica *replica, uint64_t now_us);
 
 struct gw_replica_status {

@@ -13,6 +13,8 @@
 #include "transport/replica.h"
 #include "transport/replica_layout.h"
 
+#define ROSTER_US (500 * GW_US_PER_MS) /* from one look at it to the next */
+
 enum lane_kind {
 	LANE_LEASE,
 	LANE_RECORDS, /* follower: reads; leader: appends */
@@ -58,6 +60,16 @@ struct batch {
 	uint8_t bytes[];
 };
 
+#define MARK_COUNT 256u
+#define MARK_BYTES (GW_REPLICA_STORE_BYTES_MAX / MARK_COUNT) /* from one to the next */
+
+/* When a snapshot is there its last record is in the past: the bytes behind it are reckoned from the
+ * last mark before it. */
+struct mark {
+	uint64_t seq;
+	uint64_t bytes; /* total_bytes with the batch that ends at `seq` */
+};
+
 struct cert {
 	struct cert *next;
 	uint64_t handle;
@@ -93,6 +105,7 @@ struct gw_replica {
 	uint64_t last_seq; /* in etcd, as last heard */
 	bool gap;          /* records after `seq` were not there: a newer snapshot must have them */
 	bool torn;         /* chunks of `manifest` were not there: a newer manifest must be */
+	uint32_t read_halvings;             /* of how much one read asks for */
 	struct gw_layout_manifest manifest; /* of the snapshot in etcd; seq 0: none */
 	uint32_t chunk;                     /* next to read */
 	uint64_t chunk_bytes;               /* read so far */
@@ -107,14 +120,17 @@ struct gw_replica {
 	size_t queue_bytes;
 	uint64_t allowance; /* records that may still come, in millionths */
 	uint64_t allowance_us;
-	uint64_t since_bytes; /* of records after the snapshot, about */
+	uint64_t total_bytes;          /* of batches, since the first read */
+	struct mark marks[MARK_COUNT]; /* a ring of how total_bytes grew */
+	uint32_t mark_count;           /* ever */
+	uint64_t since_bytes; /* of records after the snapshot, or a mark's distance more */
 	uint64_t due_bytes;   /* of records since a snapshot was last begun */
 
 	enum upload_state upload;
 	struct gw_layout_manifest upload_manifest; /* of the snapshot that is being uploaded */
 	uint32_t upload_chunk;
 	uint32_t upload_count;                        /* ever */
-	uint64_t upload_since_bytes;                  /* since_bytes when it was begun */
+	uint64_t upload_due_bytes;                    /* due_bytes when it was begun */
 	uint8_t upload_hash[GW_LAYOUT_HASH_BYTES];    /* of the chunks before upload_chunk */
 	uint8_t *upload_bytes;                        /* [GW_REPLICA_CHUNK_BYTES] */
 	bool upload_filled;                           /* with upload_chunk */
@@ -122,9 +138,12 @@ struct gw_replica {
 	char marker[GW_LAYOUT_SNAPSHOT_BYTES];        /* in etcd's upload key as last heard */
 	char upload_marker[GW_LAYOUT_SNAPSHOT_BYTES]; /* of this upload */
 	char manifest_text[GW_LAYOUT_MANIFEST_BYTES];
+	char collect_end[GW_STORE_KEY_BYTES]; /* before which batches go next; "": none known yet */
 	int64_t collected_revision;
 
 	enum roster_state roster;
+	uint64_t join_us; /* not again before this time */
+	bool left_out;    /* there are more members than are read */
 	struct gw_replica_member members[GW_REPLICA_MEMBERS_MAX];
 	size_t member_count;
 	int64_t certs_seen;   /* revision up to which all certificates were told */
@@ -156,6 +175,13 @@ void step_down(struct gw_replica *replica, uint64_t now_us, const char *reason);
 void lease_gone(struct gw_replica *replica, uint64_t now_us);
 bool lease_good(const struct gw_replica *replica, uint64_t now_us);
 
+/* A batch up to `seq` is in etcd. */
+void count_bytes(struct gw_replica *replica, uint64_t seq, size_t size);
+/* A snapshot up to `seq` is: since_bytes from now on. */
+void count_since(struct gw_replica *replica, uint64_t seq);
+/* Nothing was read or appended, beyond a snapshot up to `seq`. */
+void count_anew(struct gw_replica *replica, uint64_t seq);
+
 /* replica_read.c: the RECORDS lane of a follower, and ROSTER. */
 void make_read(struct gw_replica *replica, struct gw_store_request *request);
 void answer_read(struct gw_replica *replica, uint64_t now_us, const struct gw_store_answer *answer);
@@ -170,8 +196,8 @@ void make_append(struct gw_replica *replica, struct gw_store_request *request);
 void answer_append(struct gw_replica *replica, uint64_t now_us,
 		   const struct gw_store_answer *answer);
 void drop_batches(struct gw_replica *replica);
-/* Starts the upload lane for upload_manifest; without a source it only collects. */
-void begin_upload(struct gw_replica *replica, const struct gw_replica_source *source);
+/* Starts the upload lane for deleting what the manifest's snapshot replaced. */
+void begin_collect(struct gw_replica *replica);
 /* Whether the upload lane has something to send. */
 bool upload_waits(const struct gw_replica *replica);
 /* False: the source failed and the upload was given up. */

@@ -17,6 +17,7 @@
 
 #define BATCHES_A_READ 16
 #define CHUNKS_A_READ 8
+#define HALVINGS_MAX 4u /* then both are 1 */
 #define CERTS_A_READ 500
 #define CERTS_WAIT_US (5 * GW_US_PER_MS) /* a candidate's, for the roster */
 
@@ -24,7 +25,7 @@
 enum { FOUND_LEADER, FOUND_SEQUENCE, FOUND_BATCHES, FOUND_CERTS, FOUND_MANIFEST };
 
 /* The ops of a look at the roster. */
-enum { LOOK_LEADER, LOOK_CERTS, LOOK_MEMBERS };
+enum { LOOK_LEADER, LOOK_CERTS, LOOK_MEMBERS, LOOK_OWN };
 
 static void add_read(const struct gw_replica *replica, struct gw_store_request *request,
 		     const char *word)
@@ -33,6 +34,14 @@ static void add_read(const struct gw_replica *replica, struct gw_store_request *
 
 	gw_layout_key(replica->prefix, word, key);
 	(void)add_range(request, key, "", 1);
+}
+
+/* How many of that size one read asks for, over a path that may be slow. */
+static int64_t read_limit(const struct gw_replica *replica, int64_t most)
+{
+	int64_t limit = most >> replica->read_halvings;
+
+	return limit > 0 ? limit : 1;
 }
 
 static void make_read_records(struct gw_replica *replica, struct gw_store_request *request)
@@ -44,7 +53,7 @@ static void make_read_records(struct gw_replica *replica, struct gw_store_reques
 	add_read(replica, request, "sequence");
 	gw_layout_batch_key(replica->prefix, replica->seq + 1, key);
 	gw_layout_key(replica->prefix, "batch0", end);
-	(void)add_range(request, key, end, BATCHES_A_READ);
+	(void)add_range(request, key, end, read_limit(replica, BATCHES_A_READ));
 	add_read(replica, request, "certs-changed");
 	add_read(replica, request, "manifest");
 }
@@ -62,7 +71,7 @@ void make_read(struct gw_replica *replica, struct gw_store_request *request)
 	case READING_CHUNKS:
 		gw_layout_chunk_bounds(replica->prefix, &replica->manifest, key, end);
 		gw_layout_chunk_key(replica->prefix, &replica->manifest, replica->chunk, key);
-		(void)add_range(request, key, end, CHUNKS_A_READ);
+		(void)add_range(request, key, end, read_limit(replica, CHUNKS_A_READ));
 		break;
 	case READING_RECORDS:
 		make_read_records(replica, request);
@@ -136,7 +145,7 @@ static void answer_manifest(struct gw_replica *replica, const struct gw_store_an
 	replica->last_seq = 0;
 	replica->chunk = 0;
 	replica->chunk_bytes = 0;
-	replica->since_bytes = 0;
+	count_anew(replica, manifest.seq);
 	replica->following = false;
 	replica->piece.size = 0;
 	memset(replica->hash, 0, sizeof(replica->hash));
@@ -259,7 +268,7 @@ static bool take_batch(struct gw_replica *replica, const struct gw_store_kv *kv)
 		}
 		replica->seq = seq;
 	}
-	replica->since_bytes += kv->value.size;
+	count_bytes(replica, batch.last_seq, kv->value.size);
 	return true;
 }
 
@@ -288,9 +297,7 @@ static void lead(struct gw_replica *replica, uint64_t now_us)
 	replica->refusal[0] = '\0';
 	replica->allowance = GW_REPLICA_RECORDS_PER_S * GW_US_PER_S;
 	replica->allowance_us = now_us;
-	/* What an earlier leader left of an upload is collected. */
-	replica->upload_manifest = (struct gw_layout_manifest){0};
-	begin_upload(replica, NULL);
+	begin_collect(replica); /* of what an earlier leader left of an upload */
 	replica->lanes[LANE_UPLOAD].at_us = now_us;
 	replica->options.calls.leader(replica->options.calls.context, replica->term, replica->seq);
 }
@@ -368,7 +375,7 @@ static void answer_records(struct gw_replica *replica, uint64_t now_us,
 	replica->last_seq = last_seq;
 	if (manifest.seq > 0 && !same_snapshot(&manifest, &replica->manifest)) {
 		replica->manifest = manifest;
-		replica->since_bytes = 0;
+		count_since(replica, manifest.seq);
 	}
 	for (size_t i = 0; i < batches->count && good; i++)
 		good = take_batch(replica, &batches->kvs[i]);
@@ -380,6 +387,8 @@ static void answer_records(struct gw_replica *replica, uint64_t now_us,
 		return;
 	}
 	note_leader(replica, now_us, leader);
+	if (replica->seq == last_seq)
+		replica->read_halvings = 0;
 	if (replica->seq == last_seq && replica->reading == READING_RECORDS)
 		judge(replica, now_us, leader, only_kv(&answer->found[FOUND_CERTS]));
 }
@@ -395,6 +404,8 @@ void answer_read(struct gw_replica *replica, uint64_t now_us, const struct gw_st
 			lease_gone(replica, now_us);
 		return;
 	}
+	if (answer->result == GW_STORE_UNKNOWN && replica->read_halvings < HALVINGS_MAX)
+		replica->read_halvings++;
 	if (answer->result != GW_STORE_DONE)
 		return;
 	switch (reading) {
@@ -419,6 +430,7 @@ void make_roster(struct gw_replica *replica, struct gw_store_request *request)
 	char word[GW_REPLICA_NAME_BYTES + 16];
 	struct gw_store_op *op;
 
+	(void)snprintf(word, sizeof(word), "members/%s", replica->name);
 	switch (replica->roster) {
 	case ROSTER_LOOK:
 		add_read(replica, request, "leader");
@@ -426,9 +438,9 @@ void make_roster(struct gw_replica *replica, struct gw_store_request *request)
 		gw_layout_key(replica->prefix, "members/", key);
 		gw_layout_key(replica->prefix, "members0", end);
 		(void)add_range(request, key, end, GW_REPLICA_MEMBERS_MAX);
+		add_read(replica, request, word);
 		break;
 	case ROSTER_JOIN:
-		(void)snprintf(word, sizeof(word), "members/%s", replica->name);
 		gw_layout_key(replica->prefix, word, key);
 		op = add_op(request, GW_STORE_PUT, key);
 		op->lease = replica->lease;
@@ -469,35 +481,46 @@ static bool read_member(const struct gw_replica *replica, const struct gw_store_
 	return true;
 }
 
-/* Tells the members when they changed. Whether this one is among them, under its lease. */
-static bool take_members(struct gw_replica *replica, const struct gw_store_found *found,
-			 const struct gw_store_kv *leader)
+/* Puts the member that a key stands for at `place`. Whether that changed what is there. */
+static bool put_member(struct gw_replica *replica, size_t place, const struct gw_store_kv *kv,
+		       const char *leader, size_t *ret_next)
+{
+	struct gw_replica_member member;
+	bool changed;
+
+	if (!read_member(replica, kv, leader, &member))
+		return false;
+	changed = place >= replica->member_count ||
+		  memcmp(&replica->members[place], &member, sizeof(member)) != 0;
+	replica->members[place] = member;
+	*ret_next = place + 1;
+	return changed;
+}
+
+/* Tells the members when they changed: the first by name, and this one whatever its name. */
+static void take_members(struct gw_replica *replica, const struct gw_store_found *found,
+			 const struct gw_store_kv *own, const struct gw_store_kv *leader)
 {
 	char name[GW_REPLICA_NAME_BYTES];
 	char address[GW_REPLICA_ADDRESS_BYTES];
-	bool joined = false;
-	bool changed = false;
+	bool changed = found->more != replica->left_out;
+	bool listed = false;
 	size_t count = 0;
 
 	leader_of(leader, name, address);
 	for (size_t i = 0; i < found->count && count < GW_REPLICA_MEMBERS_MAX; i++) {
-		struct gw_replica_member member;
-
-		if (!read_member(replica, &found->kvs[i], name, &member))
-			continue;
-		if (strcmp(member.name, replica->name) == 0)
-			joined = found->kvs[i].lease == replica->lease;
-		if (count >= replica->member_count ||
-		    memcmp(&replica->members[count], &member, sizeof(member)) != 0)
-			changed = true;
-		replica->members[count++] = member;
+		changed |= put_member(replica, count, &found->kvs[i], name, &count);
+		listed |= own && strcmp(found->kvs[i].key, own->key) == 0;
 	}
+	if (own && !listed) /* its name sorts behind those that were read */
+		changed |= put_member(replica, count - (count == GW_REPLICA_MEMBERS_MAX), own, name,
+				      &count);
 	changed |= count != replica->member_count;
 	replica->member_count = count;
+	replica->left_out = found->more;
 	if (changed)
 		replica->options.calls.members(replica->options.calls.context, replica->members,
-					       count);
-	return joined;
+					       count, replica->left_out);
 }
 
 static void answer_look(struct gw_replica *replica, uint64_t now_us,
@@ -505,16 +528,20 @@ static void answer_look(struct gw_replica *replica, uint64_t now_us,
 {
 	const struct gw_store_kv *leader = only_kv(&answer->found[LOOK_LEADER]);
 	const struct gw_store_kv *certs = only_kv(&answer->found[LOOK_CERTS]);
-	bool joined = take_members(replica, &answer->found[LOOK_MEMBERS], leader);
+	const struct gw_store_kv *own = only_kv(&answer->found[LOOK_OWN]);
+	bool joined = own && own->lease == replica->lease;
 
+	take_members(replica, &answer->found[LOOK_MEMBERS], own, leader);
 	if (replica->role == GW_REPLICA_LEADER &&
 	    (!leader || (uint64_t)leader->create_revision != replica->term)) {
 		step_down(replica, now_us, "the leader key in etcd is gone or another's");
 		return;
 	}
 	/* While etcd is full new work is refused, so perhaps nothing else asks whether it still is. */
-	if ((!joined || replica->full) && replica->lease_state == LEASE_HELD) {
+	if ((!joined || replica->full) && replica->lease_state == LEASE_HELD &&
+	    now_us >= replica->join_us) {
 		replica->roster = ROSTER_JOIN;
+		replica->join_us = now_us + ROSTER_US;
 	} else if (certs && certs->mod_revision > replica->certs_seen) {
 		replica->roster = ROSTER_CERTS;
 		replica->certs_target = certs->mod_revision;

@@ -5,9 +5,11 @@
  * key, which says whether the first try was carried out.
  *
  * Snapshots: the upload key is set to this upload's name, chunks go under that name, then, once the
- * last record in it lasts, the manifest; what it replaces is deleted and etcd compacted. Each of
- * these transactions compares the upload key: a try of an earlier upload that is carried out late
- * must neither bring back an old manifest nor delete chunks of the present one.
+ * last record in it lasts, the manifest; what it replaces is deleted, the upload key with it, and
+ * etcd compacted. Each of these transactions compares the upload key: a try of an earlier upload
+ * that is carried out late must neither bring back an old manifest nor delete chunks of the present
+ * one. Deletions compare the manifest too, since one that comes late may find the upload key as it
+ * was, absent.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -19,6 +21,7 @@
 
 #define SLOW_US GW_US_PER_S /* the oldest record waits longer: stalled */
 #define MICRO 1000000ull
+#define COLLECT_BATCHES 500 /* deleted by one request: some milliseconds of etcd's */
 
 static void add_else_range(struct gw_store_request *request, const char *key)
 {
@@ -155,7 +158,7 @@ static void durable(struct gw_replica *replica)
 
 	replica->seq = replica->batch_first->last_seq;
 	replica->last_seq = replica->seq;
-	replica->since_bytes += size;
+	count_bytes(replica, replica->seq, size);
 	replica->due_bytes += size;
 	drop_first_batch(replica);
 	replica->options.calls.durable(replica->options.calls.context, replica->seq);
@@ -232,12 +235,62 @@ const char *gw_replica_stalled(const struct gw_replica *replica, uint64_t now_us
 	return NULL;
 }
 
+/* What the journal in etcd takes. */
+
+static void add_mark(struct gw_replica *replica, uint64_t seq)
+{
+	replica->marks[replica->mark_count++ % MARK_COUNT] =
+		(struct mark){.seq = seq, .bytes = replica->total_bytes};
+}
+
+void count_bytes(struct gw_replica *replica, uint64_t seq, size_t size)
+{
+	const struct mark *last = &replica->marks[(replica->mark_count - 1) % MARK_COUNT];
+
+	replica->total_bytes += size;
+	replica->since_bytes += size;
+	if (replica->total_bytes - last->bytes >= MARK_BYTES)
+		add_mark(replica, seq);
+}
+
+void count_since(struct gw_replica *replica, uint64_t seq)
+{
+	uint32_t kept = replica->mark_count < MARK_COUNT ? replica->mark_count : MARK_COUNT;
+	uint64_t before_bytes = 0;
+
+	for (uint32_t i = replica->mark_count - kept; i < replica->mark_count; i++) {
+		if (replica->marks[i % MARK_COUNT].seq <= seq)
+			before_bytes = replica->marks[i % MARK_COUNT].bytes;
+	}
+	replica->since_bytes = replica->total_bytes - before_bytes;
+}
+
+void count_anew(struct gw_replica *replica, uint64_t seq)
+{
+	replica->total_bytes = 0;
+	replica->since_bytes = 0;
+	replica->mark_count = 0;
+	add_mark(replica, seq);
+}
+
 /* Snapshots. */
 
 bool gw_replica_snapshot_due(const struct gw_replica *replica, uint64_t bytes)
 {
 	return replica->role == GW_REPLICA_LEADER && replica->upload == UPLOAD_IDLE &&
 	       replica->due_bytes >= bytes;
+}
+
+static void begin_upload(struct gw_replica *replica, const struct gw_replica_source *source)
+{
+	replica->upload = UPLOAD_BEGIN;
+	replica->upload_manifest.term = replica->term;
+	replica->upload_manifest.attempt = replica->upload_count++;
+	gw_layout_snapshot_name(&replica->upload_manifest, replica->upload_marker);
+	replica->upload_chunk = 0;
+	replica->upload_filled = false;
+	memset(replica->upload_hash, 0, sizeof(replica->upload_hash));
+	replica->source = *source;
 }
 
 int gw_replica_snapshot(struct gw_replica *replica, uint64_t seq, uint64_t size,
@@ -255,22 +308,10 @@ int gw_replica_snapshot(struct gw_replica *replica, uint64_t seq, uint64_t size,
 			(uint32_t)((size + GW_REPLICA_CHUNK_BYTES - 1) / GW_REPLICA_CHUNK_BYTES),
 		.size = size,
 	};
-	replica->upload_since_bytes = replica->since_bytes;
+	replica->upload_due_bytes = replica->due_bytes;
 	replica->due_bytes = 0;
 	begin_upload(replica, source);
 	return 0;
-}
-
-void begin_upload(struct gw_replica *replica, const struct gw_replica_source *source)
-{
-	replica->upload = UPLOAD_BEGIN;
-	replica->upload_manifest.term = replica->term;
-	replica->upload_manifest.attempt = replica->upload_count++;
-	gw_layout_snapshot_name(&replica->upload_manifest, replica->upload_marker);
-	replica->upload_chunk = 0;
-	replica->upload_filled = false;
-	memset(replica->upload_hash, 0, sizeof(replica->upload_hash));
-	replica->source = source ? *source : (struct gw_replica_source){0};
 }
 
 static void end_source(struct gw_replica *replica, bool kept)
@@ -284,8 +325,23 @@ static void end_source(struct gw_replica *replica, bool kept)
 void drop_upload(struct gw_replica *replica)
 {
 	replica->upload = UPLOAD_IDLE;
-	if (replica->source.read)
-		end_source(replica, false);
+	if (!replica->source.read)
+		return;
+	replica->due_bytes += replica->upload_due_bytes; /* it is due as it was */
+	end_source(replica, false);
+}
+
+void begin_collect(struct gw_replica *replica)
+{
+	replica->upload = UPLOAD_COLLECT;
+	replica->collect_end[0] = '\0';
+}
+
+/* Its chunks go at once: to delete is all that a full etcd takes, and what would keep it full. */
+static void give_up_upload(struct gw_replica *replica)
+{
+	drop_upload(replica);
+	begin_collect(replica);
 }
 
 bool upload_waits(const struct gw_replica *replica)
@@ -312,7 +368,7 @@ static bool make_chunk(struct gw_replica *replica, struct gw_store_request *requ
 
 	if (!replica->upload_filled && replica->source.read(replica->source.context, offset,
 							    replica->upload_bytes, size) < 0) {
-		drop_upload(replica);
+		give_up_upload(replica);
 		return false;
 	}
 	replica->upload_filled = true;
@@ -330,8 +386,17 @@ static void add_delete(struct gw_store_request *request, const char *key, const 
 	(void)snprintf(op->end, sizeof(op->end), "%s", end);
 }
 
-/* Everything that the manifest's snapshot replaces: other snapshots, and batches whose last record
- * it has. */
+/* Batches whose last record the manifest's snapshot has. */
+static void replaced_batches(const struct gw_replica *replica, char ret_first[GW_STORE_KEY_BYTES],
+			     char ret_end[GW_STORE_KEY_BYTES])
+{
+	gw_layout_batch_key(replica->prefix, 0, ret_first);
+	gw_layout_batch_key(replica->prefix, replica->manifest.seq + 1, ret_end);
+}
+
+/* Everything that the manifest's snapshot replaces: other snapshots, and batches, a slice at a
+ * time, since etcd answers nothing else while it deletes. Each request also looks which batches
+ * make the next slice. */
 static void make_collect(const struct gw_replica *replica, struct gw_store_request *request)
 {
 	char first[GW_STORE_KEY_BYTES];
@@ -339,6 +404,12 @@ static void make_collect(const struct gw_replica *replica, struct gw_store_reque
 	char own_first[GW_STORE_KEY_BYTES];
 	char own_end[GW_STORE_KEY_BYTES];
 
+	replaced_batches(replica, first, end);
+	if (replica->collect_end[0] != '\0')
+		add_delete(request, first, replica->collect_end);
+	add_range(request, first, end, COLLECT_BATCHES)->keys_only = true;
+	gw_layout_key(replica->prefix, "upload", own_first);
+	add_delete(request, own_first, "");
 	gw_layout_key(replica->prefix, "snapshot/", first);
 	gw_layout_key(replica->prefix, "snapshot0", end);
 	if (replica->manifest.seq == 0) {
@@ -348,24 +419,22 @@ static void make_collect(const struct gw_replica *replica, struct gw_store_reque
 	gw_layout_chunk_bounds(replica->prefix, &replica->manifest, own_first, own_end);
 	add_delete(request, first, own_first);
 	add_delete(request, own_end, end);
-	gw_layout_batch_key(replica->prefix, 0, first);
-	gw_layout_batch_key(replica->prefix, replica->manifest.seq + 1, end);
-	add_delete(request, first, end);
 }
 
-static void compare_marker(const struct gw_replica *replica, struct gw_store_request *request,
-			   const char *marker)
+/* That the key has this text; "": that it is absent. */
+static void compare_text(const struct gw_replica *replica, struct gw_store_request *request,
+			 const char *word, const char *text)
 {
-	struct gw_store_compare *compare = &request->compares[1];
+	struct gw_store_compare *compare;
 
-	CHECK(request->compare_count == 1);
-	request->compare_count = 2;
-	gw_layout_key(replica->prefix, "upload", compare->key);
-	if (marker[0] == '\0')
-		return; /* absent */
+	CHECK(request->compare_count < GW_STORE_COMPARES_MAX);
+	compare = &request->compares[request->compare_count++];
+	gw_layout_key(replica->prefix, word, compare->key);
+	if (text[0] == '\0')
+		return;
 	compare->by_value = true;
-	compare->value.bytes = (const uint8_t *)marker;
-	compare->value.size = strlen(marker);
+	compare->value.bytes = (const uint8_t *)text;
+	compare->value.size = strlen(text);
 }
 
 static void add_put(const struct gw_replica *replica, struct gw_store_request *request,
@@ -382,15 +451,13 @@ static void add_put(const struct gw_replica *replica, struct gw_store_request *r
 
 bool make_upload(struct gw_replica *replica, struct gw_store_request *request)
 {
-	bool begins = replica->upload == UPLOAD_BEGIN;
-
 	if (replica->upload == UPLOAD_COMPACT) {
 		request->kind = GW_STORE_COMPACT;
 		request->revision = replica->collected_revision;
 		return true;
 	}
 	compare_leader(replica, request);
-	compare_marker(replica, request, begins ? replica->marker : replica->upload_marker);
+	compare_text(replica, request, "upload", replica->marker);
 	add_else_range(request, request->compares[0].key);
 	add_else_range(request, request->compares[1].key);
 	switch (replica->upload) {
@@ -406,6 +473,10 @@ bool make_upload(struct gw_replica *replica, struct gw_store_request *request)
 		add_put(replica, request, "manifest", replica->manifest_text);
 		break;
 	case UPLOAD_COLLECT:
+		replica->manifest_text[0] = '\0';
+		if (replica->manifest.seq > 0)
+			(void)gw_layout_manifest(&replica->manifest, replica->manifest_text);
+		compare_text(replica, request, "manifest", replica->manifest_text);
 		make_collect(replica, request);
 		break;
 	case UPLOAD_IDLE:
@@ -418,12 +489,8 @@ bool make_upload(struct gw_replica *replica, struct gw_store_request *request)
 static void begun(struct gw_replica *replica)
 {
 	memcpy(replica->marker, replica->upload_marker, sizeof(replica->marker));
-	if (!replica->source.read)
-		replica->upload = UPLOAD_COLLECT;
-	else if (replica->upload_manifest.chunk_count == 0)
-		replica->upload = UPLOAD_MANIFEST;
-	else
-		replica->upload = UPLOAD_CHUNKS;
+	replica->upload =
+		replica->upload_manifest.chunk_count == 0 ? UPLOAD_MANIFEST : UPLOAD_CHUNKS;
 }
 
 static void chunk_kept(struct gw_replica *replica)
@@ -443,9 +510,31 @@ static void manifest_kept(struct gw_replica *replica, uint64_t now_us)
 {
 	replica->lanes[LANE_UPLOAD].at_us = now_us + replica->options.collect_after_us;
 	replica->manifest = replica->upload_manifest;
-	replica->since_bytes -= replica->upload_since_bytes;
-	replica->upload = UPLOAD_COLLECT;
+	count_since(replica, replica->manifest.seq);
+	begin_collect(replica);
 	end_source(replica, true);
+}
+
+static void collected(struct gw_replica *replica, const struct gw_store_answer *answer)
+{
+	struct lane *lane = &replica->lanes[LANE_UPLOAD];
+	const struct gw_store_found *left = &answer->found[replica->collect_end[0] ? 1 : 0];
+	const char *last = left->count > 0 ? left->kvs[left->count - 1].key : NULL;
+	char first[GW_STORE_KEY_BYTES];
+	char end[GW_STORE_KEY_BYTES];
+
+	memset(replica->marker, 0, sizeof(replica->marker));
+	replaced_batches(replica, first, end);
+	if (!last || strcmp(last, first) < 0 || strcmp(last, end) >= 0) {
+		replica->collected_revision = answer->revision;
+		replica->upload = UPLOAD_COMPACT;
+		return;
+	}
+	/* '!' sorts before every character of a key of ours, so this is just behind the last. */
+	(void)snprintf(replica->collect_end, sizeof(replica->collect_end), "%.*s!",
+		       (int)sizeof(replica->collect_end) - 2, last);
+	if (lane->at_us < lane->sent_us + replica->options.chunk_interval_us)
+		lane->at_us = lane->sent_us + replica->options.chunk_interval_us;
 }
 
 /* A compare did not hold: of the leader key, or of the upload key. */
@@ -454,18 +543,24 @@ static void upload_refused(struct gw_replica *replica, uint64_t now_us,
 {
 	const struct gw_store_kv *leader = only_kv(&answer->found[0]);
 	const struct gw_store_kv *marker = only_kv(&answer->found[1]);
+	char before[GW_LAYOUT_SNAPSHOT_BYTES];
+	bool same;
 
 	if (!leader || (uint64_t)leader->create_revision != replica->term) {
 		step_down(replica, now_us, "the leader key in etcd is gone or another's");
 		return;
 	}
+	memcpy(before, replica->marker, sizeof(before));
 	memset(replica->marker, 0, sizeof(replica->marker));
 	if (marker && marker->value.size < sizeof(replica->marker))
 		memcpy(replica->marker, marker->value.bytes, marker->value.size);
-	if (replica->upload != UPLOAD_BEGIN)
-		drop_upload(replica); /* an earlier upload's begin came late; later again */
-	else if (strcmp(replica->marker, replica->upload_marker) == 0)
+	same = strcmp(replica->marker, before) == 0;
+	replica->lanes[LANE_UPLOAD].at_us = now_us + replica->options.chunk_interval_us;
+	if (replica->upload == UPLOAD_BEGIN && strcmp(replica->marker, replica->upload_marker) == 0)
 		begun(replica); /* an earlier try was carried out */
+	else if (replica->upload == UPLOAD_CHUNKS || replica->upload == UPLOAD_MANIFEST || same)
+		drop_upload(replica); /* an earlier upload's begin or manifest came late */
+	/* Else the marker was another's, or this deletion's earlier try took it: again without. */
 }
 
 void answer_upload(struct gw_replica *replica, uint64_t now_us,
@@ -476,8 +571,11 @@ void answer_upload(struct gw_replica *replica, uint64_t now_us,
 		return;
 	}
 	if (answer->result == GW_STORE_NO_SPACE || answer->result == GW_STORE_REFUSED) {
-		/* The snapshot there is stays; what was uploaded of this one is collected later. */
-		drop_upload(replica);
+		/* The snapshot there is stays. */
+		if (replica->upload == UPLOAD_COLLECT)
+			drop_upload(replica);
+		else
+			give_up_upload(replica);
 		return;
 	}
 	if (answer->result != GW_STORE_DONE)
@@ -497,8 +595,7 @@ void answer_upload(struct gw_replica *replica, uint64_t now_us,
 		manifest_kept(replica, now_us);
 		break;
 	case UPLOAD_COLLECT:
-		replica->collected_revision = answer->revision;
-		replica->upload = UPLOAD_COMPACT;
+		collected(replica, answer);
 		break;
 	case UPLOAD_IDLE:
 	case UPLOAD_COMPACT:

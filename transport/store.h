@@ -11,7 +11,7 @@
 #include <stdint.h>
 
 #define GW_STORE_KEY_BYTES 160u /* longest key, NUL included */
-#define GW_STORE_COMPARES_MAX 2u
+#define GW_STORE_COMPARES_MAX 3u
 #define GW_STORE_OPS_MAX 6u   /* of one branch */
 #define GW_STORE_KVS_MAX 500u /* of one range; every range sets a limit up to this */
 #define GW_STORE_ANSWER_BYTES_MAX (24u << 20) /* as JSON */
@@ -45,6 +45,7 @@ struct gw_store_op {
 	char end[GW_STORE_KEY_BYTES]; /* range, delete: up to before this key; "": one key */
 	int64_t limit;                /* range: 1 .. GW_STORE_KVS_MAX */
 	int64_t min_mod_revision;     /* range: changed since; 0: all */
+	bool keys_only;               /* range: without their values */
 	int64_t lease;                /* put; 0: none */
 	struct gw_store_bytes value;  /* put */
 };

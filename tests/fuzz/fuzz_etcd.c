@@ -86,8 +86,10 @@ static void on_failed(void *context, int error, const char *text)
 	owner->failed = true;
 }
 
-static void on_members(void *context, const struct gw_replica_member *members, size_t count)
+static void on_members(void *context, const struct gw_replica_member *members, size_t count,
+		       bool more)
 {
+	(void)more;
 	(void)context;
 	CHECK(count <= GW_REPLICA_MEMBERS_MAX);
 	for (size_t i = 0; i < count; i++)

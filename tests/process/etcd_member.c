@@ -183,8 +183,9 @@ static void failed(void *context, int error, const char *text)
 	gw_reactor_stop(member->reactor);
 }
 
-static void members(void *context, const struct gw_replica_member *list, size_t count)
+static void members(void *context, const struct gw_replica_member *list, size_t count, bool more)
 {
+	(void)more;
 	(void)context;
 	(void)printf("members");
 	for (size_t i = 0; i < count; i++)

@@ -73,6 +73,7 @@ static void delete_places(struct replica_model *model, size_t from, size_t to)
 {
 	for (size_t i = from; i < to; i++) {
 		model->bytes -= model->kvs[i].size;
+		model->old_bytes += model->kvs[i].size;
 		free(model->kvs[i].value);
 	}
 	if (from < to)
@@ -135,6 +136,7 @@ static void put(struct replica_model *model, const struct gw_store_op *op, int64
 	}
 	model->bytes += op->value.size;
 	model->bytes -= kv->size;
+	model->old_bytes += kv->size;
 	free(kv->value);
 	kv->value = malloc(op->value.size + 1);
 	CHECK(kv->value);
@@ -168,7 +170,7 @@ static void range(const struct replica_model *model, const struct gw_store_op *o
 		kvs[ret_found->count++] = (struct gw_store_kv){
 			.key = gw_arena_copy(arena, kv->key, strlen(kv->key) + 1),
 			.value = {.bytes = gw_arena_copy(arena, kv->value, kv->size),
-				  .size = kv->size},
+				  .size = op->keys_only ? 0 : kv->size},
 			.create_revision = kv->create_revision,
 			.mod_revision = kv->mod_revision,
 			.lease = kv->lease,
@@ -176,13 +178,18 @@ static void range(const struct replica_model *model, const struct gw_store_op *o
 	}
 }
 
-static bool writes(const struct gw_store_op *ops, uint32_t count)
+/* Whether any of the ops puts; adds up what. */
+static bool has_puts(const struct gw_store_op *ops, uint32_t count, uint64_t *bytes)
 {
+	bool any = false;
+
 	for (uint32_t i = 0; i < count; i++) {
-		if (ops[i].kind == GW_STORE_PUT)
-			return true;
+		if (ops[i].kind != GW_STORE_PUT)
+			continue;
+		any = true;
+		*bytes += ops[i].value.size;
 	}
-	return false;
+	return any;
 }
 
 static void refuse(struct gw_store_answer *answer, enum gw_store_result result, const char *text)
@@ -196,11 +203,20 @@ static void txn(struct replica_model *model, const struct gw_store_request *requ
 {
 	const struct gw_store_op *ops = request->ops;
 	int64_t revision = model->revision + 1;
+	uint64_t deleted = model->count;
+	uint64_t bytes = 0;
 	bool written = false;
+	bool any;
 
 	/* etcd looks at the whole request, not at the branch taken. */
-	if (model->full && (writes(request->ops, request->op_count) ||
-			    writes(request->else_ops, request->else_op_count))) {
+	any = has_puts(request->ops, request->op_count, &bytes);
+	any |= has_puts(request->else_ops, request->else_op_count, &bytes);
+	if (any) {
+		model->puts++;
+		model->full |= model->quota_bytes > 0 &&
+			       model->bytes + model->old_bytes + bytes > model->quota_bytes;
+	}
+	if (model->full && any) {
 		refuse(answer, GW_STORE_NO_SPACE, "etcdserver: mvcc: database space exceeded");
 		return;
 	}
@@ -229,11 +245,16 @@ static void txn(struct replica_model *model, const struct gw_store_request *requ
 			written = true;
 			break;
 		case GW_STORE_DELETE:
-			delete_places(model, from, place_of(model, ops[i].end));
+			if (ops[i].end[0] != '\0')
+				delete_places(model, from, place_of(model, ops[i].end));
+			else if (find(model, ops[i].key))
+				delete_places(model, from, from + 1);
 			written = true;
 			break;
 		}
 	}
+	if (model->count < deleted && deleted - model->count > model->deleted_most)
+		model->deleted_most = deleted - model->count;
 	model->revision += written;
 }
 
@@ -269,6 +290,7 @@ void replica_model_ask(struct replica_model *model, uint64_t now_us,
 	struct replica_model_lease *lease;
 
 	replica_model_expire(model, now_us);
+	model->requests++;
 	*ret_answer = (struct gw_store_answer){.result = GW_STORE_DONE};
 	lease = find_lease(model, request->lease);
 	switch (request->kind) {
@@ -298,6 +320,7 @@ void replica_model_ask(struct replica_model *model, uint64_t now_us,
 			       "etcdserver: mvcc: required revision has been compacted");
 		else
 			model->compacted = request->revision;
+		model->old_bytes = 0; /* as if it were defragmented at once */
 		break;
 	}
 	ret_answer->revision = model->revision;

@@ -34,8 +34,13 @@ struct replica_model {
 	int64_t revision;
 	int64_t lease_ids;
 	int64_t compacted;
-	uint64_t bytes;
-	bool full; /* writes are refused, as under etcd's NOSPACE alarm */
+	uint64_t bytes;        /* of values */
+	uint64_t old_bytes;    /* of values replaced or deleted, until they are compacted */
+	uint64_t quota_bytes;  /* of both; a put past it raises the alarm; 0: no quota */
+	bool full;             /* the NOSPACE alarm, until somebody disarms it: puts are refused */
+	uint64_t deleted_most; /* keys, by one request */
+	uint64_t requests;
+	uint64_t puts; /* requests that put */
 };
 
 void replica_model_init(struct replica_model *model);

@@ -30,6 +30,10 @@ struct world {
 	uint64_t durable_seq;
 	uint32_t durable_calls;
 	uint32_t resets;
+	size_t members;
+	bool more_members;
+	uint32_t snapshots_kept;
+	uint32_t snapshots_dropped;
 	char reason[400]; /* of lost or failed */
 };
 
@@ -88,11 +92,13 @@ static void on_failed(void *context, int error, const char *text)
 	(void)snprintf(world.reason, sizeof(world.reason), "%s", text);
 }
 
-static void on_members(void *context, const struct gw_replica_member *list, size_t count)
+static void on_members(void *context, const struct gw_replica_member *list, size_t count, bool more)
 {
+	(void)more;
 	(void)context;
 	(void)list;
-	(void)count;
+	world.members = count;
+	world.more_members = more;
 }
 
 static void on_cert(void *context, const char *node, const uint8_t *bytes, size_t size)
@@ -436,6 +442,205 @@ static void stops_without_etcd(void **state)
 	says("stopped");
 }
 
+/* Its lease is renewed all the while, so time alone does not end it. */
+static void stops_while_etcd_is_full(void **state)
+{
+	uint64_t requests;
+
+	(void)state;
+	lead();
+	world.etcd.full = true;
+	assert_int_equal(append(1, 10), 0);
+	gw_replica_stop(world.replica, world.now_us);
+	requests = world.etcd.requests;
+	run_to(world.now_us + 9 * GW_US_PER_S);
+	assert_true(world.term > 0); /* it may yet be written */
+	run_to(world.now_us + 4 * GW_US_PER_S);
+	says("stopped");
+	assert_null(replica_model_find(&world.etcd, PREFIX "/leader")); /* given back */
+	assert_true(world.etcd.requests < requests + 100);
+	assert_true(gw_replica_wake_us(world.replica) == GW_NEVER_US);
+}
+
+/* An answer that was on its way when the lease ran out by the own clock. */
+static void a_late_renewal_revives_nobody(void **state)
+{
+	const struct gw_store_request *request;
+	struct gw_store_answer answer;
+	struct gw_arena arena;
+
+	(void)state;
+	lead();
+	while (!gw_replica_next(world.replica, world.now_us, &request) ||
+	       request->kind != GW_STORE_LEASE_KEEPALIVE)
+		world.now_us += GW_US_PER_MS;
+	gw_arena_init(&arena, 1u << 20);
+	replica_model_ask(&world.etcd, world.now_us, request, &arena, &answer);
+	assert_int_equal(answer.result, GW_STORE_DONE);
+	while (gw_replica_valid(world.replica, world.now_us))
+		world.now_us += GW_US_PER_MS;
+	gw_replica_answer(world.replica, world.now_us, request->id, &answer);
+	assert_false(gw_replica_valid(world.replica, world.now_us));
+	assert_int_equal(world.term, 0);
+	says("did not renew the lease in time");
+	gw_arena_deinit(&arena);
+}
+
+static int read_zeros(void *context, uint64_t offset, uint8_t *ret_bytes, size_t size)
+{
+	(void)context;
+	(void)offset;
+	memset(ret_bytes, 0, size);
+	return 0;
+}
+
+static void end_zeros(void *context, bool kept)
+{
+	(void)context;
+	world.snapshots_kept += kept;
+	world.snapshots_dropped += !kept;
+}
+
+static const struct gw_replica_source zeros = {.read = read_zeros, .ended = end_zeros};
+
+static uint64_t append_many(uint64_t seq, uint64_t count, size_t size)
+{
+	for (uint64_t i = 0; i < count; i++) {
+		assert_int_equal(append(++seq, size), 0);
+		if (i % 16 == 15)
+			run_to(world.now_us + 10 * GW_US_PER_MS);
+	}
+	run_to(world.now_us + 100 * GW_US_PER_MS);
+	assert_int_equal(world.durable_seq, seq);
+	return seq;
+}
+
+static size_t count_keys(const char *word)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < world.etcd.count; i++)
+		count += strncmp(world.etcd.kvs[i].key, word, strlen(word)) == 0;
+	return count;
+}
+
+static void an_upload_that_etcd_has_no_room_for(void **state)
+{
+	const uint64_t size = 8u << 20;
+	uint64_t seq;
+
+	(void)state;
+	lead();
+	seq = append_many(0, 64, 64u << 10);
+	assert_true(gw_replica_snapshot_due(world.replica, 4u << 20));
+	world.etcd.quota_bytes = 8u << 20;
+	assert_int_equal(gw_replica_snapshot(world.replica, seq, size, &zeros), 0);
+	run_to(world.now_us + 2 * GW_US_PER_S);
+	assert_int_equal(world.snapshots_dropped, 1);
+	/* What it left would keep etcd full, and it is wanted as much as before. */
+	assert_int_equal(count_keys(PREFIX "/snapshot/"), 0);
+	assert_int_equal(count_keys(PREFIX "/batch/"), 64);
+	assert_true(gw_replica_snapshot_due(world.replica, 4u << 20));
+	world.etcd.quota_bytes = 64u << 20;
+	world.etcd.full = false;
+	run_to(world.now_us + 2 * GW_US_PER_S);
+	assert_int_equal(gw_replica_snapshot(world.replica, seq, size, &zeros), 0);
+	run_to(world.now_us + 10 * GW_US_PER_S);
+	assert_int_equal(world.snapshots_kept, 1);
+	assert_int_equal(count_keys(PREFIX "/snapshot/"), 32);
+	assert_int_equal(count_keys(PREFIX "/batch/"), 0);
+	assert_false(gw_replica_snapshot_due(world.replica, 1));
+}
+
+static void deletes_in_slices(void **state)
+{
+	uint64_t seq;
+
+	(void)state;
+	lead();
+	for (seq = 0; seq < 1700;) {
+		assert_int_equal(append(++seq, 10), 0);
+		pump();
+	}
+	assert_int_equal(count_keys(PREFIX "/batch/"), 1700);
+	assert_int_equal(gw_replica_snapshot(world.replica, 1650, 100, &zeros), 0);
+	run_to(world.now_us + 8 * GW_US_PER_S);
+	assert_int_equal(world.snapshots_kept, 1);
+	assert_int_equal(count_keys(PREFIX "/batch/"), 50);
+	assert_true(world.etcd.deleted_most > 400);
+	assert_true(world.etcd.deleted_most <= 500 + 1); /* and the upload key */
+}
+
+/* Records that came while a snapshot was made are not in it. */
+static void counts_what_a_snapshot_lacks(void **state)
+{
+	const uint64_t half = 32u << 20;
+	struct gw_replica_status status;
+	uint64_t seq;
+
+	(void)state;
+	lead();
+	seq = append_many(0, 512, 64u << 10);
+	(void)append_many(seq, 512, 64u << 10);
+	assert_int_equal(gw_replica_snapshot(world.replica, seq, 100, &zeros), 0);
+	run_to(world.now_us + 2 * GW_US_PER_S);
+	assert_int_equal(world.snapshots_kept, 1);
+	gw_replica_status(world.replica, &status);
+	assert_true(status.store_bytes >= half);
+	assert_true(status.store_bytes < half + (6u << 20));
+	/* A member that begins with the snapshot comes to the same. */
+	gw_replica_free(world.replica);
+	assert_int_equal(gw_replica_new(&good, world.now_us, &world.replica), 0);
+	run_to(world.now_us + 5 * GW_US_PER_S);
+	gw_replica_status(world.replica, &status);
+	assert_true(status.store_bytes >= half);
+	assert_true(status.store_bytes < half + (6u << 20));
+}
+
+/* 20 members with names that sort before this one's. */
+static void more_members_than_are_read(void **state)
+{
+	uint64_t puts;
+
+	(void)state;
+	for (uint32_t i = 0; i < 20; i++) {
+		char word[32];
+
+		(void)snprintf(word, sizeof(word), "members/A%02u", i);
+		put(word, "x", 1);
+	}
+	lead();
+	assert_int_equal(world.members, GW_REPLICA_MEMBERS_MAX);
+	assert_true(world.more_members);
+	puts = world.etcd.puts;
+	run_to(world.now_us + 10 * GW_US_PER_S);
+	assert_int_equal(world.etcd.puts, puts); /* it has joined, and knows it */
+}
+
+/* Answers that are large take longer than one read may on a thin path. */
+static void reads_less_of_a_slow_etcd(void **state)
+{
+	const struct gw_store_request *request;
+	int64_t limit = 0;
+
+	(void)state;
+	put("leader", "z y", 3);
+	run_to(START_US + GW_US_PER_S);
+	put("sequence", "0000000000000001", 16);
+	world.silent = true;
+	for (uint32_t i = 0; i < 12; i++) {
+		while (!gw_replica_next(world.replica, world.now_us, &request) ||
+		       request->op_count != 5)
+			world.now_us += 10 * GW_US_PER_MS;
+		limit = request->ops[2].limit;
+		gw_replica_answer(
+			world.replica, world.now_us, request->id,
+			&(struct gw_store_answer){.result = GW_STORE_UNKNOWN, .text = "slow"});
+	}
+	assert_int_equal(limit, 1);
+	assert_true(request->deadline_us >= 3 * GW_US_PER_S);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -450,6 +655,14 @@ int main(void)
 		cmocka_unit_test_setup_teardown(record_of_another_version, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(bad_options, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(stops_without_etcd, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(stops_while_etcd_is_full, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_late_renewal_revives_nobody, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(an_upload_that_etcd_has_no_room_for, set_up,
+						tear_down),
+		cmocka_unit_test_setup_teardown(deletes_in_slices, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(counts_what_a_snapshot_lacks, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(more_members_than_are_read, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(reads_less_of_a_slow_etcd, set_up, tear_down),
 	};
 
 	return cmocka_run_group_tests_name("replica_rules", tests, NULL, NULL);
