@@ -32,8 +32,9 @@ struct order {
 	uint8_t *bytes; /* SPAWN: encoded TaskStart, [size] */
 	size_t size;
 	char *refusal;     /* why it is not to be carried out; NULL: it is */
-	uint64_t grace_us; /* KILL */
-	uint64_t stream;   /* STREAM */
+	uint64_t grace_us; /* KILL; and the next */
+	bool lease_ended;
+	uint64_t stream; /* STREAM */
 	uint64_t offset;
 	uint32_t number;
 	uint32_t bytes_max;
@@ -157,7 +158,7 @@ static int send_order(struct gw_tasks *tasks, const struct order *order)
 		return gw_keeper_spawn_bytes(client, order->request, order->bytes, order->size);
 	case GW_EFFECT_KILL:
 		return gw_keeper_kill(client, order->request, &order->attempt, order->grace_us,
-				      "ordered by the scheduler, or its lease ended");
+				      order->lease_ended);
 	case GW_EFFECT_FORGET:
 		/* Acknowledged, not wiped: the keeper lets it go when it needs the room (D6). */
 		return gw_keeper_acknowledge(client, order->request, &order->attempt, false);
@@ -465,7 +466,7 @@ static void log_why(struct gw_tasks *tasks, const char *why)
 static void end_start(struct gw_tasks *tasks)
 {
 	gw_reactor_unwatch(tasks->options.reactor, &tasks->starter_watch);
-	if (gw_keeper_starter_end(&tasks->starter) != 0 && !gw_keeper_starter_met(&tasks->starter))
+	if (gw_keeper_starter_end(&tasks->starter) != 0 && !tasks->starter.met)
 		log_why(tasks, tasks->starter.text);
 	if (connect_keeper(tasks) != 0)
 		try_again(tasks);
@@ -473,11 +474,8 @@ static void end_start(struct gw_tasks *tasks)
 
 static void starter_ready(void *context, uint32_t events)
 {
-	struct gw_tasks *tasks = context;
-
-	(void)events; /* an error shows itself in reading */
-	if (gw_keeper_starter_read(&tasks->starter))
-		end_start(tasks);
+	(void)events; /* it has ended */
+	end_start(context);
 }
 
 /* Nothing here waits: the scheduler must hear of us, and what runs needs no keeper to run on. */
@@ -615,6 +613,7 @@ static void fill_order(struct order *order, const struct gw_effect *effect)
 	case GW_EFFECT_KILL:
 		order->attempt = effect->kill.attempt;
 		order->grace_us = effect->kill.grace_us;
+		order->lease_ended = effect->kill.lease_ended;
 		return;
 	case GW_EFFECT_FORGET:
 		order->attempt = effect->forget.attempt;

@@ -188,6 +188,7 @@ struct gw_effect {
 		struct {
 			struct gw_attempt_id attempt;
 			uint64_t grace_us;
+			bool lease_ended; /* nobody ordered it: the end is told as LOST */
 		} kill;
 
 		struct {

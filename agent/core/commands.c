@@ -75,6 +75,7 @@ static void end_lease(struct gw_agent *agent, struct gw_run *run)
 
 	if (run->grace_us > left_us)
 		run->grace_us = left_us;
+	run->lease_ended = true;
 	(void)gw_runs_take(&agent->runs, run, GW_RUN_LEASE_END);
 }
 
@@ -282,6 +283,7 @@ static bool say_run(struct gw_agent *agent, struct gw_run *run, struct gw_effect
 			return false;
 		effect->kill.attempt = run->id;
 		effect->kill.grace_us = run->grace_us;
+		effect->kill.lease_ended = run->lease_ended;
 		run->due &= (uint8_t)~GW_RUN_DO_KILL;
 	}
 	if (run->due & GW_RUN_DO_FORGET) {

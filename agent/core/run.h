@@ -80,7 +80,8 @@ struct gw_run {
 	uint32_t exit_code;
 	uint32_t signal;
 	bool has_usage;
-	bool declined; /* FAILED, and not by the task's doing */
+	bool declined;    /* FAILED, and not by the task's doing */
+	bool lease_ended; /* ENDING for that alone */
 	Godwit__Usage usage;
 	char *error;                   /* NULL: none */
 	char *notes[GW_RUN_NOTES_MAX]; /* "memory: why"; [note_count] */

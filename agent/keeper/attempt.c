@@ -33,7 +33,7 @@ static void sweep(struct gw_attempt *attempt);
 
 #define BIT(state) (1u << GODWIT__ATTEMPT_STATE__ATTEMPT_##state)
 
-/* What may follow what. LOST is for the next keeper to say; what is absent is an end. */
+/* What may follow what; what is absent is an end. */
 static const uint32_t next_states[] = {
 	[GODWIT__ATTEMPT_STATE__ATTEMPT_UNKNOWN] = BIT(STARTING),
 	[GODWIT__ATTEMPT_STATE__ATTEMPT_STARTING] = BIT(RUNNING) | BIT(FAILED_TO_START) | BIT(LOST),
@@ -133,6 +133,14 @@ void gw_attempt_terminate(struct gw_attempt *attempt, uint64_t grace_us)
 	/* Also after a KILL: something may have been forked meanwhile where there is no freezer. */
 	if (!attempt->timer.item.position || at_us < attempt->timer.item.at_us)
 		(void)gw_loop_set(attempt->set->loop, &attempt->timer, at_us);
+}
+
+void gw_attempt_end_lease(struct gw_attempt *attempt, uint64_t grace_us)
+{
+	if (!attempt->has_child)
+		return; /* it has come to its own end */
+	attempt->lease_ended = true;
+	gw_attempt_terminate(attempt, grace_us);
 }
 
 static void timer_due(struct gw_timer *timer)
@@ -360,8 +368,10 @@ int gw_attempt_begin(struct gw_attempt *attempt, const Godwit__KeeperSpawn *spaw
 
 static Godwit__AttemptState end_state(const struct gw_attempt *attempt)
 {
-	return attempt->failed ? GODWIT__ATTEMPT_STATE__ATTEMPT_FAILED_TO_START
-			       : GODWIT__ATTEMPT_STATE__ATTEMPT_EXITED;
+	if (attempt->failed)
+		return GODWIT__ATTEMPT_STATE__ATTEMPT_FAILED_TO_START;
+	return attempt->lease_ended ? GODWIT__ATTEMPT_STATE__ATTEMPT_LOST
+				    : GODWIT__ATTEMPT_STATE__ATTEMPT_EXITED;
 }
 
 /* The record must be durable before anybody is told; until the disk takes it, nobody is. 0;
@@ -484,6 +494,8 @@ void gw_attempt_exited(struct gw_attempt *attempt, int status, const struct rusa
 	if (attempt->start_pipe.fd >= 0)
 		settle_start(attempt); /* the child is gone: its pipe has said all */
 	attempt->has_child = false;
+	if (attempt->lease_ended)
+		gw_attempt_note_error(attempt, "its lease ended");
 	attempt->ended_wall_us = gw_loop_wall_us();
 	attempt->exit_code = WIFEXITED(status) ? (uint32_t)WEXITSTATUS(status) : 0;
 	attempt->signal = WIFSIGNALED(status) ? (uint32_t)WTERMSIG(status) : 0;

@@ -449,13 +449,17 @@ int gw_attempts_spawn(struct gw_attempts *set, const struct gw_attempt_id *id,
 	return 0;
 }
 
-int gw_attempts_kill(struct gw_attempts *set, const struct gw_attempt_id *id, uint64_t grace_us)
+int gw_attempts_kill(struct gw_attempts *set, const struct gw_attempt_id *id, uint64_t grace_us,
+		     bool lease_ended)
 {
 	struct gw_attempt *attempt = gw_attempts_find(set, id);
 
 	if (!attempt)
 		return add_fence(set, id);
-	gw_attempt_terminate(attempt, grace_us);
+	if (lease_ended)
+		gw_attempt_end_lease(attempt, grace_us);
+	else
+		gw_attempt_terminate(attempt, grace_us);
 	return 0;
 }
 

@@ -5,6 +5,7 @@
  *	STARTING -> RUNNING -> EXITED           (told once all its processes are gone, its output is
  *	         -> FAILED_TO_START              on disk and its record is durable)
  *	STARTING or RUNNING, keeper gone -> LOST (found by the next keeper, processes ended)
+ *	STARTING or RUNNING, lease over -> LOST  (ended for that, by its agent or here)
  *	EXITED, FAILED_TO_START, LOST -> forgotten, a fence stays
  *	never seen, killed -> a fence: TOMBSTONE
  *
@@ -52,8 +53,9 @@ struct gw_attempt {
 	bool in_cgroup;
 	bool failed; /* exec did not come to pass; `error` says why */
 	bool oom;
-	bool finishing; /* only the record is missing */
-	bool swept;     /* nothing of it runs any more, or it would not end */
+	bool lease_ended; /* it was ended for that: LOST, whatever its exit code */
+	bool finishing;   /* only the record is missing */
+	bool swept;       /* nothing of it runs any more, or it would not end */
 	uint64_t start_ticks;
 	uint64_t started_us; /* mono */
 	int64_t started_wall_us;
@@ -128,8 +130,9 @@ int gw_attempts_spawn(struct gw_attempts *set, const struct gw_attempt_id *id,
 		      const Godwit__KeeperSpawn *spawn, struct gw_attempt **ret_attempt,
 		      char *ret_error);
 /* TERM now, KILL after grace_us (0: KILL now). Not known: fenced from now on. 0; negative errno
- * when the fence could not be made durable. */
-int gw_attempts_kill(struct gw_attempts *set, const struct gw_attempt_id *id, uint64_t grace_us);
+ * when the fence could not be made durable. `lease_ended`: nobody ordered it. */
+int gw_attempts_kill(struct gw_attempts *set, const struct gw_attempt_id *id, uint64_t grace_us,
+		     bool lease_ended);
 /* 0; -ENOENT: not known; -EBUSY: not ended; others: of the disk. With `forget` it is gone. */
 int gw_attempts_acknowledge(struct gw_attempts *set, const struct gw_attempt_id *id, bool forget);
 /* SIGCHLD: waits for all children that ended. */
@@ -145,6 +148,8 @@ int gw_attempt_begin(struct gw_attempt *attempt, const Godwit__KeeperSpawn *spaw
 /* Its child ended: `status` and `usage` as wait4 gave them. */
 void gw_attempt_exited(struct gw_attempt *attempt, int status, const struct rusage *usage);
 void gw_attempt_terminate(struct gw_attempt *attempt, uint64_t grace_us);
+/* The same, for its lease. */
+void gw_attempt_end_lease(struct gw_attempt *attempt, uint64_t grace_us);
 /* SIGKILL to all of it; gives the number of processes that were there. */
 unsigned gw_attempt_kill_all(const struct gw_attempt *attempt);
 /* Closes and frees; the child, if any, is not touched. */

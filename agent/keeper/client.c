@@ -248,7 +248,7 @@ int gw_keeper_spawn_bytes(struct gw_keeper_client *client, uint64_t request, con
 }
 
 int gw_keeper_kill(struct gw_keeper_client *client, uint64_t request,
-		   const struct gw_attempt_id *attempt, uint64_t grace_us, const char *reason)
+		   const struct gw_attempt_id *attempt, uint64_t grace_us, bool lease_ended)
 {
 	Godwit__KeeperMessage message = GODWIT__KEEPER_MESSAGE__INIT;
 	Godwit__TaskKill kill = GODWIT__TASK_KILL__INIT;
@@ -257,8 +257,7 @@ int gw_keeper_kill(struct gw_keeper_client *client, uint64_t request,
 	gw_wire_attempt(attempt, &ref);
 	kill.attempt = &ref;
 	kill.grace_us = grace_us;
-	if (reason)
-		kill.reason = (char *)(uintptr_t)reason; /* only read */
+	kill.lease_ended = lease_ended;
 	message.kind_case = GODWIT__KEEPER_MESSAGE__KIND_KILL;
 	message.kill = &kill;
 	return ask(client, request, &message);

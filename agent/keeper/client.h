@@ -49,7 +49,7 @@ int gw_keeper_spawn(struct gw_keeper_client *client, uint64_t request,
 int gw_keeper_spawn_bytes(struct gw_keeper_client *client, uint64_t request, const uint8_t *bytes,
 			  size_t size);
 int gw_keeper_kill(struct gw_keeper_client *client, uint64_t request,
-		   const struct gw_attempt_id *attempt, uint64_t grace_us, const char *reason);
+		   const struct gw_attempt_id *attempt, uint64_t grace_us, bool lease_ended);
 /* Of stream 1 (stdout) or 2 (stderr); held back up to wait_us while there is nothing to tell. */
 int gw_keeper_read(struct gw_keeper_client *client, uint64_t request,
 		   const struct gw_attempt_id *attempt, uint32_t stream, uint64_t offset,

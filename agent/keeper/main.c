@@ -24,6 +24,7 @@
 #include "agent/keeper/attempts.h"
 #include "agent/keeper/loop.h"
 #include "agent/keeper/server.h"
+#include "agent/keeper/starter.h"
 #include "proto/option.h"
 
 #define LOG_BYTES_MAX (1 << 20) /* at start: a longer log begins anew */
@@ -143,7 +144,7 @@ static int detach(void)
 		return -errno;
 	if (pid > 0) {
 		(void)close(ready[1]);
-		_exit(read(ready[0], &code, 1) == 1 && code == 0 ? 0 : 1);
+		_exit(read(ready[0], &code, 1) == 1 ? code : 1);
 	}
 	(void)close(ready[0]);
 	(void)setsid(); /* a fresh child never leads a group, so this cannot fail */
@@ -179,6 +180,17 @@ static int start(const struct options *options, char *ret_error)
 	return result;
 }
 
+/* One that holds the folder listens soon, or ends: a caller that knows so can wait. */
+static int fail_start(int result, const char *error, int ready_fd)
+{
+	char code = result == -EBUSY ? GW_KEEPER_EXIT_HELD : 1;
+
+	(void)fail(error);
+	if (ready_fd >= 0)
+		(void)!write(ready_fd, &code, 1); /* the starter's exit code */
+	return code;
+}
+
 static int run(const struct gw_command *command, void *data, int operand_count, char **operands)
 {
 	const struct options *options = data;
@@ -191,8 +203,9 @@ static int run(const struct gw_command *command, void *data, int operand_count, 
 	(void)operands;
 	(void)umask(077);
 	raise_limits();
-	if (start(options, error))
-		return fail(error);
+	result = start(options, error);
+	if (result)
+		return fail_start(result, error, ready_fd);
 	if (options->detach) {
 		if (ready_fd < 0 || leave_terminal(options->state))
 			return fail("cannot detach");
@@ -299,6 +312,7 @@ static const char *const exit_codes[] = {
 	"0 ended by a signal, after its tasks",
 	"1 the state folder or the socket cannot be used",
 	"2 usage",
+	"3 another keeper holds the state folder",
 	NULL,
 };
 

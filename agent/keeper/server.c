@@ -17,6 +17,7 @@
 #include "proto/wire.h"
 
 #define REQUESTS_A_TURN 16
+#define HEARD_TURNS_MAX 64 /* more than a socket's buffer holds */
 
 /* Both live in .bss: pages that no large message ever touched cost nothing. */
 static uint8_t input[GW_KEEPER_MESSAGE_BYTES_MAX];
@@ -372,8 +373,8 @@ static void handle_kill(struct gw_server_client *client, const struct gw_request
 	struct gw_attempts *attempts = client->server->attempts;
 	const struct gw_attempt *attempt;
 	char error[GW_REQUEST_ERROR_BYTES];
-	int result =
-		gw_attempts_kill(attempts, &request->attempt, request->message->kill->grace_us);
+	int result = gw_attempts_kill(attempts, &request->attempt, request->message->kill->grace_us,
+				      request->message->kill->lease_ended);
 
 	if (result) {
 		(void)snprintf(error, sizeof(error), "the kill could not be written down: %s",
@@ -528,19 +529,42 @@ static bool read_datagram(struct gw_server_client *client)
 	return true;
 }
 
-static void client_ready(struct gw_source *source, uint32_t events)
+/* True: there may be more to read. */
+static bool serve(struct gw_server_client *client, uint32_t events)
 {
-	struct gw_server_client *client = GW_CONTAINER_OF(source, struct gw_server_client, source);
+	int count = 0;
 
 	flush(client);
-	for (int i = 0; i < REQUESTS_A_TURN; i++) {
+	for (; count < REQUESTS_A_TURN; count++) {
 		if (client->pending || client->broken || !read_datagram(client))
 			break;
 		if (!client->pending)
 			flush(client);
 	}
-	if (client->broken || (client->pending && (events & (EPOLLHUP | EPOLLERR))))
+	if (client->broken || (client->pending && (events & (EPOLLHUP | EPOLLERR)))) {
 		close_client(client);
+		return false;
+	}
+	return count == REQUESTS_A_TURN;
+}
+
+static void client_ready(struct gw_source *source, uint32_t events)
+{
+	(void)serve(GW_CONTAINER_OF(source, struct gw_server_client, source), events);
+}
+
+/* Hears what clients have said by now. */
+static void hear(struct gw_leases *leases)
+{
+	struct gw_server *server = GW_CONTAINER_OF(leases, struct gw_server, leases);
+
+	for (unsigned i = 0; i < GW_KEEPER_CLIENTS_MAX; i++) {
+		int turns = HEARD_TURNS_MAX;
+
+		while (server->clients[i].source.fd >= 0 && serve(&server->clients[i], 0) &&
+		       --turns > 0)
+			continue;
+	}
 }
 
 static void listener_ready(struct gw_source *source, uint32_t events)
@@ -631,7 +655,7 @@ int gw_server_init(struct gw_server *server, struct gw_attempts *attempts, const
 	server->attempts = attempts;
 	server->loop = attempts->loop;
 	server->listener = (struct gw_source){-1, listener_ready};
-	gw_leases_init(&server->leases, attempts);
+	gw_leases_init(&server->leases, attempts, hear);
 	for (unsigned i = 0; i < GW_KEEPER_CLIENTS_MAX; i++) {
 		server->clients[i].source.fd = -1;
 		server->clients[i].server = server;

@@ -1,6 +1,6 @@
 /*
  * fork and exec of `godwit-keeper --detach`, which ends when the keeper listens, or failed and said
- * why: its standard error is a pipe whose end tells.
+ * why on its standard error, a pipe. Its end is seen by a pidfd, so that nobody waits for it.
  */
 #include "agent/keeper/starter.h"
 
@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/pidfd.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -66,73 +67,71 @@ int gw_keeper_starter_begin(struct gw_keeper_starter *starter,
 	int pipe_fds[2];
 	pid_t pid;
 
-	*starter = (struct gw_keeper_starter){.fd = -1};
+	*starter = (struct gw_keeper_starter){.fd = -1, .text_fd = -1};
 	if (pipe2(pipe_fds, O_CLOEXEC))
 		return -errno;
 	pid = fork();
 	if (pid == 0)
 		run_keeper(options, pipe_fds[1]);
 	(void)close(pipe_fds[1]);
-	if (pid < 0 || fcntl(pipe_fds[0], F_SETFL, O_RDONLY | O_NONBLOCK)) {
+	starter->text_fd = pipe_fds[0];
+	starter->fd = pid < 0 ? -1 : pidfd_open(pid, 0);
+	if (starter->fd < 0 || fcntl(starter->text_fd, F_SETFL, O_RDONLY | O_NONBLOCK)) {
 		int result = -errno;
 
-		(void)close(pipe_fds[0]);
+		starter->pid = pid < 0 ? 0 : pid;
+		(void)gw_keeper_starter_end(starter);
 		return result;
 	}
 	starter->pid = pid;
-	starter->fd = pipe_fds[0];
 	return 0;
 }
 
-bool gw_keeper_starter_read(struct gw_keeper_starter *starter)
+/* What it has said by now: a sentence, so the pipe holds all of it. */
+static void read_text(struct gw_keeper_starter *starter)
 {
-	for (;;) {
-		char bytes[256];
-		size_t room = sizeof(starter->text) - 1 - starter->used;
-		ssize_t count = read(starter->fd, bytes, sizeof(bytes));
+	size_t used = 0;
+	ssize_t count;
 
-		if (count < 0 && errno == EINTR)
-			continue;
-		if (count < 0 && errno == EAGAIN)
-			return false;
-		if (count <= 0)
-			return true;
-		if ((size_t)count < room)
-			room = (size_t)count;
-		memcpy(starter->text + starter->used, bytes, room); /* the rest is cut */
-		starter->used += room;
-	}
+	do {
+		count = read(starter->text_fd, starter->text + used,
+			     sizeof(starter->text) - 1 - used);
+		used += count > 0 ? (size_t)count : 0;
+	} while (count > 0 || (count < 0 && errno == EINTR));
+	while (used > 0 && starter->text[used - 1] == '\n')
+		used--;
+	starter->text[used] = '\0';
+}
+
+static void close_fd(int *fd)
+{
+	if (*fd >= 0)
+		(void)close(*fd);
+	*fd = -1;
 }
 
 int gw_keeper_starter_end(struct gw_keeper_starter *starter)
 {
 	int status = 0;
-	size_t used = starter->used;
 
-	if (starter->pid == 0)
+	if (starter->pid == 0) {
+		close_fd(&starter->text_fd);
 		return -ENOTCONN;
-	if (!gw_keeper_starter_read(starter))
-		(void)kill(starter->pid, SIGKILL);
+	}
+	(void)kill(starter->pid, SIGKILL); /* one that has ended keeps its exit code */
 	while (waitpid(starter->pid, &status, 0) < 0 && errno == EINTR)
 		continue;
-	(void)close(starter->fd);
-	starter->fd = -1;
+	read_text(starter);
+	close_fd(&starter->fd);
+	close_fd(&starter->text_fd);
 	starter->pid = 0;
-	used = starter->used;
-	while (used > 0 && starter->text[used - 1] == '\n')
-		used--;
-	starter->text[used] = '\0';
 	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
 		return 0;
-	if (used == 0)
+	starter->met = WIFEXITED(status) && WEXITSTATUS(status) == GW_KEEPER_EXIT_HELD;
+	if (starter->text[0] == '\0')
 		(void)snprintf(starter->text, sizeof(starter->text), "the keeper did not start: %s",
 			       WIFSIGNALED(status) ? "it took too long" : "it gave no reason");
 	return -EIO;
-}
-
-bool gw_keeper_starter_met(const struct gw_keeper_starter *starter)
-{
-	return strstr(starter->text, "held by another keeper") != NULL;
 }
 
 static uint64_t now_us(void)
@@ -163,8 +162,7 @@ static int start_once(const struct gw_keeper_options *options, uint64_t until_us
 	while (left_ms(until_us) > 0) {
 		struct pollfd poll_fd = {.fd = starter->fd, .events = POLLIN};
 
-		(void)poll(&poll_fd, 1, left_ms(until_us)); /* a signal: around once more */
-		if (gw_keeper_starter_read(starter))
+		if (poll(&poll_fd, 1, left_ms(until_us)) > 0) /* a signal: around once more */
 			break;
 	}
 	return gw_keeper_starter_end(starter);
@@ -182,7 +180,7 @@ int gw_keeper_start(const struct gw_keeper_options *options, char *ret_error, si
 		return 0;
 	result = start_once(options, until_us, &starter);
 	/* Another one may just be starting, and hold the folder: it will listen in a moment. */
-	while (result && gw_keeper_starter_met(&starter) && left_ms(until_us) > 0) {
+	while (result && starter.met && left_ms(until_us) > 0) {
 		if (gw_keeper_answers(options->socket))
 			return 0;
 		(void)poll(NULL, 0, RETRY_MS);

@@ -3,7 +3,7 @@
  * STATE/keeper.log). Either all at once, waiting (gw_keeper_start), or from a loop that must not
  * wait:
  *
- *	begin, then read whenever `fd` is readable until it says true, then end
+ *	begin, then end when `fd` is readable, or when it took too long
  */
 #ifndef GODWIT_AGENT_KEEPER_STARTER_H
 #define GODWIT_AGENT_KEEPER_STARTER_H
@@ -21,9 +21,13 @@ struct gw_keeper_options {
 	uint64_t start_limit_us; /* how long a start may take the caller; 0: 10 s */
 };
 
+#define GW_KEEPER_EXIT_HELD 3 /* of godwit-keeper: another one holds the folder */
+
 struct gw_keeper_starter {
-	pid_t pid; /* 0: none under way */
-	int fd;    /* readable: there is something for gw_keeper_starter_read */
+	pid_t pid;   /* 0: none under way */
+	int fd;      /* of the process; readable: it has ended */
+	int text_fd; /* what it says */
+	bool met;    /* another keeper holds the folder */
 	size_t used;
 	char text[512]; /* after the end: why it failed */
 };
@@ -31,13 +35,10 @@ struct gw_keeper_starter {
 /* Starts one, though another may run: that one keeps its folder. 0; negative errno. */
 int gw_keeper_starter_begin(struct gw_keeper_starter *starter,
 			    const struct gw_keeper_options *options);
-/* Takes what it said. True: it has ended. */
-bool gw_keeper_starter_read(struct gw_keeper_starter *starter);
-/* Waits for it if it has ended, else kills it (not the keeper that it may have made). 0: a keeper
- * listens; negative errno with a sentence in `text`. */
+/* Kills it if it has not ended (not the keeper that it may have made), so this never waits. 0: a
+ * keeper listens; negative errno with a sentence in `text`, and `met` if another keeper holds the
+ * folder: one that ends, or is about to listen. */
 int gw_keeper_starter_end(struct gw_keeper_starter *starter);
-/* The end was that another keeper holds the folder: one that ends, or is about to listen. */
-bool gw_keeper_starter_met(const struct gw_keeper_starter *starter);
 
 /*
  * Sees to it that a keeper answers at the socket: returns at once if one does, else starts one and

@@ -195,7 +195,7 @@ static void end(struct sim_attempt *attempt, Godwit__AttemptState state, uint32_
 	sim_timer_clear(world, &attempt->kill);
 	sim_timer_clear(world, &attempt->lease);
 	attempt->ended_us = world->now_us;
-	attempt->state = state;
+	attempt->state = attempt->lease_ended ? GODWIT__ATTEMPT_STATE__ATTEMPT_LOST : state;
 	attempt->signal = signal;
 	keeper->cpu_milli_used -= attempt->cpu_milli;
 	keeper->memory_bytes_used -= attempt->memory_bytes;
@@ -273,6 +273,7 @@ static void lease_end(struct sim_timer *timer)
 	sim_say(attempt->keeper->host->world, attempt->keeper->host->name,
 		"a lease ends, and its agent has not seen to it");
 	attempt->keeper->host->world->coverage.seen[SIM_SAW_LEASE_ENDED]++;
+	attempt->lease_ended = true;
 	if (attempt->state == GODWIT__ATTEMPT_STATE__ATTEMPT_RUNNING)
 		end(attempt, GODWIT__ATTEMPT_STATE__ATTEMPT_EXITED, 9);
 }
@@ -313,6 +314,7 @@ static void kill(struct sim_keeper *keeper, const struct gw_effect *effect)
 		return;
 	}
 	attempt->grace_us = effect->kill.grace_us;
+	attempt->lease_ended |= effect->kill.lease_ended;
 	if (attempt->state == GODWIT__ATTEMPT_STATE__ATTEMPT_RUNNING)
 		term(attempt);
 	else if (attempt->state == GODWIT__ATTEMPT_STATE__ATTEMPT_STARTING)

@@ -25,6 +25,7 @@ struct sim_attempt {
 	struct sim_keeper *keeper;
 	Godwit__AttemptState state;
 	bool stubborn;
+	bool lease_ended; /* it is ended for that, and told as lost */
 	bool doomed;    /* KILL came while it was starting */
 	bool forgotten; /* to be dropped once it has ended */
 	uint32_t signal;

@@ -333,7 +333,7 @@ static void refuses_a_start_after_its_kill(void **state)
 
 	fixture_start(f);
 	id.attempt = 2;
-	assert_int_equal(gw_keeper_kill(f->client, ++f->request, &id, 0, "too late"), 0);
+	assert_int_equal(gw_keeper_kill(f->client, ++f->request, &id, 0, false), 0);
 	fixture_wait_for(f, GW_KEEPER_EXITED, id);
 	assert_int_equal(f->state_seen, TOMBSTONE);
 	for (int round = 0; round < 2; round++) {
@@ -386,7 +386,7 @@ static void ends_gently(void **state)
 		      "wait; done",
 		      NULL);
 	fixture_read(f, id, 1, 0, 5000000); /* the trap is set */
-	assert_int_equal(gw_keeper_kill(f->client, ++f->request, &id, 60000000, "test"), 0);
+	assert_int_equal(gw_keeper_kill(f->client, ++f->request, &id, 60000000, false), 0);
 	fixture_wait_for(f, GW_KEEPER_EXITED, id);
 	assert_int_equal(f->exit_code, 9);
 	(void)fixture_output(f, id, 1, 0, text, sizeof(text));
@@ -401,7 +401,7 @@ static void ends_the_stubborn_after_the_grace(void **state)
 	fixture_start(f);
 	fixture_spawn(f, id, "trap '' TERM; echo ready; while :; do sleep 1; done", NULL);
 	fixture_read(f, id, 1, 0, 5000000);
-	assert_int_equal(gw_keeper_kill(f->client, ++f->request, &id, 300000, "test"), 0);
+	assert_int_equal(gw_keeper_kill(f->client, ++f->request, &id, 300000, false), 0);
 	fixture_wait_for(f, GW_KEEPER_EXITED, id);
 	assert_int_equal(f->signal, SIGKILL);
 	assert_true(f->wall_us >= 300000);
@@ -415,8 +415,8 @@ static void ends_at_once_without_grace(void **state)
 	fixture_start(f);
 	fixture_spawn(f, id, "trap '' TERM; echo ready; while :; do sleep 1; done", NULL);
 	fixture_read(f, id, 1, 0, 5000000);
-	assert_int_equal(gw_keeper_kill(f->client, ++f->request, &id, 60000000, "later"), 0);
-	assert_int_equal(gw_keeper_kill(f->client, ++f->request, &id, 0, "now"), 0);
+	assert_int_equal(gw_keeper_kill(f->client, ++f->request, &id, 60000000, false), 0);
+	assert_int_equal(gw_keeper_kill(f->client, ++f->request, &id, 0, false), 0);
 	fixture_wait_for(f, GW_KEEPER_EXITED, id);
 	assert_int_equal(f->signal, SIGKILL);
 }
@@ -439,7 +439,7 @@ static void leaves_nobody_behind(struct fixture *f, struct gw_attempt_id id, con
 		do
 			fixture_read(f, id, 1, 0, 5000000);
 		while (!memmem(f->bytes, f->size, "end", 3));
-		assert_int_equal(gw_keeper_kill(f->client, ++f->request, &id, 0, "test"), 0);
+		assert_int_equal(gw_keeper_kill(f->client, ++f->request, &id, 0, false), 0);
 	}
 	fixture_wait_for(f, GW_KEEPER_EXITED, id);
 	assert_string_equal(f->error, "");

@@ -112,7 +112,7 @@ static void ends_leases(void **state)
 	fixture_send_spawn(f, brief, "exec sleep 1000", set_short_lease);
 	fixture_wait_for(f, GW_KEEPER_EXITED, brief);
 	assert_int_equal(f->signal, SIGKILL);
-	assert_int_equal(gw_keeper_kill(f->client, ++f->request, &lasting, 0, "the end"), 0);
+	assert_int_equal(gw_keeper_kill(f->client, ++f->request, &lasting, 0, false), 0);
 	fixture_wait_for(f, GW_KEEPER_SPAWNED, lasting); /* it was running until now */
 	fixture_wait_for(f, GW_KEEPER_EXITED, lasting);
 }
@@ -552,7 +552,7 @@ static void forgets_the_oldest_tombstones(void **state)
 	for (uint32_t i = KILLS_BEFORE; i < KILLS; i++) {
 		struct gw_attempt_id id = fixture_id(i);
 
-		assert_int_equal(gw_keeper_kill(f->client, ++f->request, &id, 0, NULL), 0);
+		assert_int_equal(gw_keeper_kill(f->client, ++f->request, &id, 0, false), 0);
 		fixture_wait_for(f, GW_KEEPER_EXITED, id);
 	}
 	(void)snprintf(path, sizeof(path), "%s/fences", f->state);
