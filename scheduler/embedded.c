@@ -39,9 +39,10 @@ static void log_found(const struct gw_journal_found *found, const struct gw_faul
 		       found->damaged_snapshots, fault->text);
 	if (found->cut_bytes > 0)
 		gw_log("journal_cut",
-		       "bytes=%" PRIu64 " why=\"a write had not ended when the last scheduler did; "
-		       "nobody was told of what it held\"",
-		       found->cut_bytes);
+		       "bytes=%" PRIu64 " why=\"the end of the last segment is not whole: a write "
+		       "had not ended when the last scheduler did. All up to record %" PRIu64
+		       " was known to last, and is there\"",
+		       found->cut_bytes, found->durable_seq);
 }
 
 int gw_embedded_begin(struct daemon *daemon, struct gw_fault *fault)

@@ -4,7 +4,8 @@
  * the last. A new segment begins with the batch that follows a snapshot's fork.
  *
  * The last batch has nothing behind it that declares it durable, so damage to it would pass for a torn
- * tail; once the journal is idle, and when it is closed, a batch without records says it.
+ * tail; once the journal is idle, and when it is closed, a batch without records says it. The mark,
+ * which tells of the loss of the file's end too, follows within a second, and at each new segment.
  */
 #include "transport/journal_file.h"
 
@@ -34,7 +35,9 @@
 	(64u << 10)               /* with batches that are not larger: it doubles the bytes */
 #define BUF_KEEP_BYTES (4u << 20) /* a larger buffer is given back once it is empty */
 #define FULL_RETRY_US GW_US_PER_S
+#define TIGHT_US (60 * GW_US_PER_S)
 #define IDLE_US GW_US_PER_S
+#define MARK_US GW_US_PER_S /* the mark may be behind for so long */
 #define SNAPSHOT_RETRY_US (60 * GW_US_PER_S)
 #define TEXT_BYTES 1400u /* a path and a sentence */
 
@@ -54,17 +57,21 @@ struct gw_journal_file {
 	size_t flying_bytes;       /* of the batch; zeros may follow it */
 	uint64_t flying_seq;       /* last record in it */
 	uint64_t declared_seq;     /* as durable, by the last batch */
+	uint64_t tight_until_us;   /* no space is taken in advance before */
 	uint64_t space;            /* the segment was written so far, zeros in advance included */
 	uint64_t log_bytes;        /* since the last snapshot began */
 	uint64_t log_bytes_before; /* when it began; given back if it fails */
 	struct gw_deferred flush;
 	struct gw_timer timer; /* the next try on a full disk, or idleness */
-	bool busy;             /* the flying batch is in flight, or waits for a full disk */
-	bool full;             /* it waits */
-	bool rotate;           /* the next batch begins a segment */
-	bool sync_folder;      /* the next batch makes names last too */
-	bool syncing_folder;   /* the one in flight does */
-	bool declare;          /* a batch is wanted even without records */
+	struct gw_journal_marker marker;
+	uint64_t marking_seq; /* the write in flight is of this mark; 0: it is not of one */
+	uint64_t mark_at_us;  /* one is to be written; 0: what lasts is marked */
+	bool busy;            /* a write is in flight, or the flying batch waits for a full disk */
+	bool full;            /* it waits */
+	bool rotate;          /* the next batch begins a segment */
+	bool sync_folder;     /* the next batch makes names last too */
+	bool syncing_folder;  /* the one in flight does */
+	bool declare;         /* a batch is wanted even without records */
 	bool failed;
 	bool closing;
 	struct gw_journal_snapshot *snapshot; /* under way; NULL: none */
@@ -90,7 +97,7 @@ static void fail(struct gw_journal_file *file, int error, const char *what)
 	if (!file->closing)
 		file->options.failed(file->options.context, error, text);
 	else
-		gw_log("journal-failed", "text=\"%s\"", text);
+		gw_log("journal_failed", "text=\"%s\"", text);
 }
 
 /* -- segments -- */
@@ -104,16 +111,39 @@ static int path_of(const struct gw_journal_file *file, enum gw_journal_kind kind
 	return gw_file_path(ret_path, GW_PATH_BYTES, file->directory, name);
 }
 
+/* Opens a segment and empties it. One may be there, whose header, and no more than `size_max` bytes,
+ * was being written when the process was killed; anything else is not ours to empty. */
+static int segment_open(const char *path, uint64_t size_max, int *ret_fd)
+{
+	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	struct stat status;
+	int error = 0;
+
+	if (fd < 0)
+		return -errno;
+	if (fstat(fd, &status) < 0)
+		error = -errno;
+	else if ((uint64_t)status.st_size > size_max)
+		error = -EUCLEAN;
+	else if (ftruncate(fd, 0) < 0)
+		error = -errno;
+	if (error < 0)
+		(void)close(fd); /* nothing was written */
+	else
+		*ret_fd = fd;
+	return error;
+}
+
 /* Makes the segment of the batch that is filled, with its header; neither is synced yet. */
-static int segment_begin(struct gw_journal_file *file)
+static int segment_begin(struct gw_journal_file *file, uint64_t size_max)
 {
 	struct gw_journal_encoder *encoder = &file->encoder;
 	struct gw_journal_header header = encoder->header;
 	struct gw_buf block;
 	char path[GW_PATH_BYTES];
 	ssize_t put;
+	int fd = -1;
 	int error;
-	int fd;
 
 	header.seq = encoder->next - encoder->count;
 	if (file->fd >= 0 && encoder->header.seq == header.seq)
@@ -121,14 +151,11 @@ static int segment_begin(struct gw_journal_file *file)
 	error = path_of(file, GW_JOURNAL_SEGMENT, header.seq, path);
 	if (error < 0)
 		return error;
-	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (fd < 0)
-		return -errno;
+	error = segment_open(path, size_max, &fd);
+	if (error < 0)
+		return error;
 	gw_buf_init(&block, GW_JOURNAL_BLOCK);
 	error = gw_journal_header_encode(&header, &block);
-	/* One may be there, whose header was being written when the process was killed. */
-	if (error == 0 && ftruncate(fd, 0) < 0)
-		error = -errno;
 	if (error == 0) {
 		put = pwrite(fd, block.bytes, block.size, 0);
 		if (put != (ssize_t)block.size)
@@ -161,7 +188,7 @@ static void space_take(struct gw_journal_file *file)
 	if (end <= file->space)
 		return;
 	file->space = end;
-	if (file->filling.size > SPACE_BATCH_BYTES_MAX)
+	if (file->filling.size > SPACE_BATCH_BYTES_MAX || gw_clock_mono_us() < file->tight_until_us)
 		return;
 	zeros = gw_buf_grow(&file->filling, SPACE_BYTES);
 	if (!zeros)
@@ -191,10 +218,27 @@ static bool disk_is_full(int error)
 	return error == -ENOSPC || error == -EDQUOT;
 }
 
+/* A mark that finds no room comes later: it is not what the records wait for. */
+static void mark_written(struct gw_journal_file *file, int error)
+{
+	if (error < 0 && !disk_is_full(error)) {
+		fail(file, error, "a write");
+		return;
+	}
+	if (error == 0)
+		gw_journal_marker_written(&file->marker, &file->encoder.header.id,
+					  file->marking_seq);
+	file->mark_at_us = error == 0 ? 0 : gw_clock_mono_us() + MARK_US;
+	file->marking_seq = 0;
+	if (!file->full)
+		gw_reactor_timer_set(file->options.reactor, &file->timer,
+				     gw_clock_mono_us() + IDLE_US);
+}
+
 static void wait_for_space(struct gw_journal_file *file, int error)
 {
 	if (!file->full)
-		gw_log("journal-full", "folder=%s error=\"%s\"", file->directory, strerror(-error));
+		gw_log("journal_full", "folder=%s error=\"%s\"", file->directory, strerror(-error));
 	file->full = true;
 	(void)snprintf(
 		file->full_text, sizeof(file->full_text),
@@ -205,7 +249,35 @@ static void wait_for_space(struct gw_journal_file *file, int error)
 			     gw_clock_mono_us() + FULL_RETRY_US);
 }
 
-/* Sends what is filled on its way, unless a batch is. */
+static void mark_write(struct gw_journal_file *file)
+{
+	struct gw_journal_write write;
+	int error;
+
+	file->marking_seq = file->counts.durable_seq;
+	error = gw_journal_marker_write(&file->marker, file->directory, file->folder_fd,
+					&file->encoder.header.id, file->marking_seq, &write);
+	if (error == 0)
+		error = gw_journal_io_write(file->io, &write);
+	file->busy = error == 0;
+	if (error < 0)
+		mark_written(file, error);
+}
+
+/* A disk that is nearly full has no room for zeros in advance; the records may still fit. False:
+ * there were none. */
+static bool space_give(struct gw_journal_file *file)
+{
+	if (file->flying.size == file->flying_bytes)
+		return false;
+	file->flying.size = file->flying_bytes;
+	file->space = file->flying_offset + file->flying_bytes;
+	file->tight_until_us = gw_clock_mono_us() + TIGHT_US;
+	(void)!ftruncate(file->fd, (off_t)file->space); /* else the next write meets them */
+	return true;
+}
+
+/* Sends what is filled on its way, unless a write is. */
 static void flush(void *context)
 {
 	struct gw_journal_file *file = context;
@@ -214,10 +286,16 @@ static void flush(void *context)
 	bool wanted = encoder->count > 0 || file->rotate || file->sync_folder || file->declare;
 	int error = 0;
 
-	if (file->busy || file->failed || !wanted)
+	if (file->busy || file->failed)
+		return;
+	if (file->mark_at_us != 0 && gw_clock_mono_us() >= file->mark_at_us) {
+		mark_write(file);
+		return;
+	}
+	if (!wanted)
 		return;
 	if (file->rotate)
-		error = segment_begin(file);
+		error = segment_begin(file, GW_JOURNAL_BLOCK);
 	if (disk_is_full(error)) {
 		wait_for_space(file, error);
 		return;
@@ -260,19 +338,24 @@ static void snapshot_end(struct gw_journal_file *file)
 	file->snapshot = gw_journal_snapshot_free(file->snapshot);
 	file->renamed = false;
 	file->counts.snapshots++;
-	gw_log("journal-snapshot", "folder=%s seq=%" PRIu64 " bytes=%" PRIu64, file->directory,
+	gw_log("journal_snapshot", "folder=%s seq=%" PRIu64 " bytes=%" PRIu64, file->directory,
 	       file->snapshot_seq, file->snapshot_size);
 	superseded_delete(file, superseded);
 }
 
+static void snapshot_again_later(struct gw_journal_file *file, uint64_t seq, int error)
+{
+	gw_log("journal_snapshot_failed", "folder=%s seq=%" PRIu64 " error=\"%s\"", file->directory,
+	       seq, strerror(-error));
+	file->snapshot_retry_us = gw_clock_mono_us() + SNAPSHOT_RETRY_US;
+	file->counts.snapshots_failed++;
+}
+
 static void snapshot_failed(struct gw_journal_file *file, int error)
 {
-	gw_log("journal-snapshot-failed", "folder=%s seq=%" PRIu64 " error=\"%s\"", file->directory,
-	       gw_journal_snapshot_seq(file->snapshot), strerror(-error));
+	snapshot_again_later(file, gw_journal_snapshot_seq(file->snapshot), error);
 	file->snapshot = gw_journal_snapshot_free(file->snapshot);
-	file->snapshot_retry_us = gw_clock_mono_us() + SNAPSHOT_RETRY_US;
 	file->log_bytes += file->log_bytes_before;
-	file->counts.snapshots_failed++;
 }
 
 /* Gives the snapshot its name once it is whole and the segment behind it lasts; then all of its
@@ -328,8 +411,17 @@ static void written(void *context, const struct gw_journal_written *written)
 		fail(file, written->sync_error, "a sync");
 		return;
 	}
+	if (file->marking_seq > 0) {
+		file->busy = false;
+		mark_written(file, written->write_error);
+		flush(file);
+		return;
+	}
 	if (disk_is_full(written->write_error)) {
-		wait_for_space(file, written->write_error);
+		if (space_give(file))
+			flying_write(file);
+		else
+			wait_for_space(file, written->write_error);
 		return;
 	}
 	if (written->write_error < 0) {
@@ -339,6 +431,10 @@ static void written(void *context, const struct gw_journal_written *written)
 	file->counts.batches++;
 	file->counts.bytes += file->flying_bytes;
 	file->counts.durable_seq = file->flying_seq;
+	if (file->syncing_folder) /* a segment or a snapshot is new */
+		file->mark_at_us = gw_clock_mono_us();
+	else if (advanced && file->mark_at_us == 0)
+		file->mark_at_us = gw_clock_mono_us() + MARK_US;
 	file->busy = false;
 	file->full = false;
 	file->syncing_folder = false;
@@ -438,8 +534,10 @@ int gw_journal_file_snapshot(struct gw_journal_file *file, const struct gw_node 
 		return -EALREADY;
 	error = gw_journal_snapshot_new(file->options.reactor, file->directory, header.seq, &form,
 					node, snapshot_done, file, &file->snapshot);
-	if (error < 0)
+	if (error < 0) {
+		snapshot_again_later(file, header.seq, error);
 		return error;
+	}
 	file->log_bytes_before = file->log_bytes;
 	file->log_bytes = 0;
 	file->rotate = true;
@@ -516,7 +614,7 @@ static int begin_new(struct gw_journal_file *file)
 	if (getrandom(header.id.id.bytes, GW_ID_BYTES, 0) != (ssize_t)GW_ID_BYTES)
 		return -EIO;
 	gw_journal_encoder_init(&file->encoder, &header, GW_JOURNAL_BLOCK, 1);
-	error = segment_begin(file);
+	error = segment_begin(file, GW_JOURNAL_BLOCK);
 	if (error == 0 && (fdatasync(file->fd) < 0 || fsync(file->folder_fd) < 0))
 		error = -errno;
 	return error;
@@ -534,12 +632,14 @@ static int go_on(struct gw_journal_file *file, const struct gw_journal_tail *tai
 	file->counts.durable_seq = found->last_seq;
 	file->declared_seq = tail->durable_seq;
 	file->snapshot_seq = found->snapshot_seq;
+	file->snapshot_size = tail->snapshot_size;
+	file->marker.mark = tail->mark;
 	file->log_bytes = tail->log_bytes;
 	file->space = tail->end;
 	gw_journal_encoder_init(&file->encoder, &header,
 				tail->end > 0 ? tail->end : GW_JOURNAL_BLOCK, found->last_seq + 1);
 	if (error == 0 && tail->end == 0)
-		error = segment_begin(file);
+		error = segment_begin(file, tail->size); /* seen to hold nothing that lasted */
 	else if (error == 0) {
 		file->fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
 		if (file->fd < 0 || ftruncate(file->fd, (off_t)tail->end) < 0)
@@ -562,6 +662,7 @@ static struct gw_journal_file *file_new(const struct gw_journal_file_options *op
 		file->options.snapshot_bytes = SNAPSHOT_BYTES;
 	file->fd = -1;
 	file->folder_fd = -1;
+	gw_journal_marker_init(&file->marker);
 	file->flush = (struct gw_deferred){.call = flush, .context = file};
 	file->timer = (struct gw_timer){.fired = timer_fired, .context = file};
 	gw_buf_init(&file->filling, GW_JOURNAL_BUF_BYTES_MAX);
@@ -603,7 +704,7 @@ int gw_journal_file_open(const struct gw_journal_file_options *options, struct g
 			return error;
 		}
 		if (found.damaged_snapshots > 0)
-			gw_log("journal-snapshot-damaged", "folder=%s count=%" PRIu32,
+			gw_log("journal_snapshot_damaged", "folder=%s count=%" PRIu32,
 			       file->directory, found.damaged_snapshots);
 		error = gw_journal_snapshot_sweep(file->directory);
 	}
@@ -617,6 +718,10 @@ int gw_journal_file_open(const struct gw_journal_file_options *options, struct g
 			     strerror(-error));
 		gw_journal_file_close(file);
 		return error;
+	}
+	if (file->counts.durable_seq > file->marker.mark.seq) {
+		file->mark_at_us = gw_clock_mono_us();
+		gw_reactor_defer(options->reactor, &file->flush);
 	}
 	found.plain = gw_journal_io_plain(file->io);
 	*ret_found = found;
@@ -633,6 +738,11 @@ static void drain(struct gw_journal_file *file)
 	while (!file->failed && !file->full &&
 	       (file->encoder.count > 0 || file->declared_seq < file->counts.durable_seq)) {
 		file->declare = true;
+		flush(file);
+		gw_journal_io_wait(file->io);
+	}
+	if (!file->failed && !file->full && file->counts.durable_seq > file->marker.mark.seq) {
+		file->mark_at_us = gw_clock_mono_us();
 		flush(file);
 		gw_journal_io_wait(file->io);
 	}
@@ -654,6 +764,7 @@ struct gw_journal_file *gw_journal_file_close(struct gw_journal_file *file)
 		(void)close(file->fd); /* all of it was synced */
 	if (file->folder_fd >= 0)
 		(void)close(file->folder_fd);
+	gw_journal_marker_deinit(&file->marker);
 	gw_buf_deinit(&file->filling);
 	gw_buf_deinit(&file->flying);
 	free(file);

@@ -4,11 +4,14 @@
  * in flight, become one batch: one write and one fdatasync (transport/journal_io).
  *
  *	open:	newest whole snapshot, then the records after it, into a core without history. A torn
- *		tail is cut and reported; damage before it refuses the start with file, offset and
- *		what to do
+ *		tail is cut and reported; damage before it, and an end before what is known to
+ *		have been durable, refuse the start with file, offset and what to do
  *	run:	append; the durable callback from the loop; when gw_journal_file_due, a snapshot is
  *		written by a child process from its copy of the core, and takes effect when whole
  *	close:	writes what was appended, waits for it, and cuts off the space taken in advance
+ *
+ * How far the records last is also kept apart from them (transport/journal_mark), a second behind at
+ * most: so the loss of the end of the journal does not pass for an earlier end.
  *
  * A disk that is full is waited for. Any other failed write, and any failed sync, is the end: nobody
  * can know what lasts, so the process must stop and read the folder anew.
@@ -42,10 +45,11 @@ struct gw_journal_file_options {
 
 /* What opening found. */
 struct gw_journal_found {
-	uint64_t snapshot_seq;      /* 0: no snapshot */
-	uint64_t last_seq;          /* 0: an empty journal */
-	uint64_t records;           /* replayed after the snapshot */
-	uint64_t cut_bytes;         /* of a torn tail; 0: none */
+	uint64_t snapshot_seq; /* 0: no snapshot */
+	uint64_t last_seq;     /* 0: an empty journal */
+	uint64_t records;      /* replayed after the snapshot */
+	uint64_t durable_seq;  /* known to have lasted, apart from the segments; all is there */
+	uint64_t cut_bytes;    /* of a torn tail; 0: none */
 	uint32_t damaged_snapshots; /* passed over, since older files hold the same; the fault of
 				       opening tells of the oldest */
 	uint32_t version;           /* of the oldest file read; 0: an empty journal */
@@ -63,8 +67,8 @@ struct gw_journal *gw_journal_file_journal(struct gw_journal_file *file);
 /* True: a snapshot is worth making, and none is under way. */
 bool gw_journal_file_due(const struct gw_journal_file *file);
 /* Begins one of the durable state of `node`, all of whose records were appended. 0; -EALREADY: one
- * is under way, or the last holds the same; other negative errno: not begun. A failure later is
- * logged, and a snapshot is due again a minute after. Once it and its name are on disk, what the
+ * is under way, or the last holds the same; other negative errno: not begun. Any failure is
+ * logged and counted, and a snapshot is due again a minute after. Once it and its name are on disk, what the
  * snapshot before it had already superseded is deleted: two generations stay. */
 int gw_journal_file_snapshot(struct gw_journal_file *file, const struct gw_node *node);
 

@@ -2,7 +2,7 @@
  * Reading a folder: the newest snapshot that is whole, or none where the segments reach back to the
  * first record; then the segments from there on, each of which must end where the next begins. A
  * snapshot has its name only once it is whole, and once all that it holds is in segments too; so one
- * that is not whole was damaged, and its name still says what was durable.
+ * that is not whole was damaged, and its name still says what was durable. So does the mark.
  */
 #include "transport/journal_folder.h"
 
@@ -31,9 +31,9 @@ struct reading {
 	struct gw_journal_files snapshots;
 	struct gw_journal_files segments;
 	struct gw_journal_found found;
-	struct gw_journal_tail tail;
+	struct gw_journal_tail tail; /* with the mark */
 	bool id_known;
-	uint64_t durable_seq; /* that the names of the snapshots declare */
+	uint64_t named_seq; /* durable, as the names of the snapshots declare */
 };
 
 void gw_journal_name(enum gw_journal_kind kind, uint64_t seq, char *ret_name)
@@ -243,6 +243,7 @@ static int snapshot_try(struct reading *reading, uint64_t seq, bool *ret_whole)
 	if (*ret_whole) {
 		note_header(reading, &scan);
 		reading->found.snapshot_seq = seq;
+		reading->tail.snapshot_size = file.size;
 		if (reading->record)
 			error = pieces_give(reading, seq, &file);
 	} else {
@@ -262,7 +263,7 @@ static int snapshots_read(struct reading *reading)
 	bool whole = false;
 	int error = 0;
 
-	reading->durable_seq = count > 0 ? reading->snapshots.seqs[count - 1] : 0;
+	reading->named_seq = count > 0 ? reading->snapshots.seqs[count - 1] : 0;
 	for (size_t i = count; i > 0 && !whole && error == 0; i--)
 		error = snapshot_try(reading, reading->snapshots.seqs[i - 1], &whole);
 	if (error == 0 && count > 0 && !whole &&
@@ -306,10 +307,56 @@ static int records_give(struct reading *reading, uint64_t seq, struct gw_journal
 	return 0;
 }
 
+static uint64_t known_seq(const struct reading *reading)
+{
+	return reading->tail.mark.seq > reading->named_seq ? reading->tail.mark.seq
+							   : reading->named_seq;
+}
+
+/* Without the mark, what the file says would be taken for all that there was. */
+static bool only_mark_tells(const struct reading *reading, const struct gw_journal_scan *scan)
+{
+	struct gw_journal_expect expect = scan->expect;
+	struct gw_journal_record record;
+	struct gw_journal_scan again;
+
+	if (scan->verdict != GW_JOURNAL_CORRUPT || expect.durable_seq != reading->tail.mark.seq)
+		return false;
+	expect.durable_seq = reading->named_seq;
+	gw_journal_scan_init(&again, scan->bytes, scan->size, &expect);
+	while (gw_journal_scan_next(&again, &record))
+		;
+	return again.verdict == GW_JOURNAL_WHOLE || again.verdict == GW_JOURNAL_TORN;
+}
+
+static int refuse_short(const struct reading *reading)
+{
+	gw_fault_set(reading->fault,
+		     "%s: the records end with %" PRIu64 ", and all up to %" PRIu64
+		     " was durable, as the file " GW_JOURNAL_MARK_NAME
+		     " there says. Nothing was changed. Put back what is missing, or remove that "
+		     "file to go on without it",
+		     reading->directory, reading->found.last_seq, known_seq(reading));
+	return -EUCLEAN;
+}
+
+static int segment_refuse(struct reading *reading, uint64_t seq, const struct gw_journal_scan *scan)
+{
+	return only_mark_tells(reading, scan) ? refuse_short(reading)
+					      : refuse(reading, GW_JOURNAL_SEGMENT, seq, scan);
+}
+
+/* A journal's first header is on disk before anything is written behind it, so a file that goes on
+ * behind an unreadable one is not what a crash leaves. */
+static bool is_begun(const struct reading *reading, const struct gw_journal_scan *scan)
+{
+	return scan->header.version != 0 || reading->id_known || scan->size <= GW_JOURNAL_BLOCK;
+}
+
 /* `next_seq`: the first of the segment behind this one; 0: this is the last. */
 static int segment_read(struct reading *reading, uint64_t seq, uint64_t next_seq)
 {
-	uint64_t durable_seq = next_seq > 0 ? next_seq - 1 : reading->durable_seq;
+	uint64_t durable_seq = next_seq > 0 ? next_seq - 1 : known_seq(reading);
 	struct gw_journal_bytes file;
 	struct gw_journal_scan scan;
 	int error = load(reading, GW_JOURNAL_SEGMENT, seq, durable_seq, &file, &scan);
@@ -317,8 +364,9 @@ static int segment_read(struct reading *reading, uint64_t seq, uint64_t next_seq
 	if (error < 0)
 		return error;
 	error = records_give(reading, seq, &scan);
-	if (error == 0 && scan.verdict != GW_JOURNAL_WHOLE && scan.verdict != GW_JOURNAL_TORN)
-		error = refuse(reading, GW_JOURNAL_SEGMENT, seq, &scan);
+	if (error == 0 && ((scan.verdict != GW_JOURNAL_WHOLE && scan.verdict != GW_JOURNAL_TORN) ||
+			   !is_begun(reading, &scan)))
+		error = segment_refuse(reading, seq, &scan);
 	if (error == 0 && next_seq > 0 && scan.next != next_seq) {
 		gw_fault_set(reading->fault,
 			     "%s: the segment of sequence %" PRIu64 " goes on to %" PRIu64
@@ -361,14 +409,22 @@ static int segments_read(struct reading *reading)
 	for (size_t i = first; i < segments->count && error == 0; i++)
 		error = segment_read(reading, segments->seqs[i],
 				     i + 1 < segments->count ? segments->seqs[i + 1] : 0);
-	return error;
+	return error == 0 && reading->found.last_seq < reading->tail.mark.seq
+		       ? refuse_short(reading)
+		       : error;
 }
 
 static int folder_read(struct reading *reading)
 {
-	int error =
-		gw_journal_files_list(reading->directory, GW_JOURNAL_SNAPSHOT, &reading->snapshots);
+	/* The mark first: beside a running writer the records may only be more. */
+	int error = gw_journal_mark_read(reading->directory, reading->settle, &reading->tail.mark,
+					 reading->fault);
 
+	if (error < 0)
+		return error;
+	reading->tail.id = reading->tail.mark.id;
+	reading->id_known = reading->tail.mark.seq > 0;
+	error = gw_journal_files_list(reading->directory, GW_JOURNAL_SNAPSHOT, &reading->snapshots);
 	if (error == 0)
 		error = gw_journal_files_list(reading->directory, GW_JOURNAL_SEGMENT,
 					      &reading->segments);
@@ -379,7 +435,7 @@ static int folder_read(struct reading *reading)
 	}
 	reading->tail.empty = reading->snapshots.count == 0 && reading->segments.count == 0;
 	if (reading->tail.empty)
-		return 0;
+		return reading->id_known ? refuse_short(reading) : 0;
 	error = snapshots_read(reading);
 	if (error == 0)
 		error = segments_read(reading);
@@ -404,6 +460,7 @@ int gw_journal_folder_read(const char *directory, bool settle, gw_journal_record
 	gw_journal_files_deinit(&reading.segments);
 	if (error < 0)
 		return error;
+	reading.found.durable_seq = known_seq(&reading);
 	*ret_found = reading.found;
 	if (ret_tail)
 		*ret_tail = reading.tail;

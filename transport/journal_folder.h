@@ -4,6 +4,7 @@
  *
  *	segment-SEQ	batches of records, the first of which is SEQ (20 digits)
  *	snapshot-SEQ	the durable state after record SEQ; takes this name once it is whole on disk
+ *	durable		the mark: how far the records are known to go (transport/journal_mark)
  *	*.new		a snapshot in the making, of nobody once its process is gone
  */
 #ifndef GODWIT_TRANSPORT_JOURNAL_FOLDER_H
@@ -16,6 +17,7 @@
 #include "transport/fault.h"
 #include "transport/journal_file.h"
 #include "transport/journal_format.h"
+#include "transport/journal_mark.h"
 
 #define GW_JOURNAL_NAME_BYTES 48u
 
@@ -55,6 +57,8 @@ struct gw_journal_tail {
 	uint64_t size;        /* of that file */
 	uint64_t durable_seq; /* that it declares */
 	uint64_t log_bytes;   /* of the segments behind the snapshot */
+	uint64_t snapshot_size;
+	struct gw_journal_mark mark;
 };
 
 /* As gw_journal_file_read. */

@@ -327,7 +327,7 @@ static void damaged(struct gw_journal_scan *scan, const char *why)
 		      "offset %" PRIu64 ": %s. Sequence %" PRIu64
 		      " stood there, and all up to %" PRIu64 " was durable (%s)",
 		      scan->end, why, scan->next, known,
-		      known == declared ? "a later batch says so" : "a later file says so");
+		      known == declared ? "a later batch says so" : "another file says so");
 	else
 		judge(scan, GW_JOURNAL_TORN, "offset %" PRIu64 ": %s", scan->end, why);
 }
@@ -344,7 +344,7 @@ static void finish(struct gw_journal_scan *scan)
 	else if (!snapshot && scan->expect.durable_seq >= scan->next)
 		judge(scan, GW_JOURNAL_CORRUPT,
 		      "offset %" PRIu64 ": the records end before sequence %" PRIu64
-		      ", and all up to %" PRIu64 " was durable (a later file says so)",
+		      ", and all up to %" PRIu64 " was durable (another file says so)",
 		      scan->end, scan->next, scan->expect.durable_seq);
 	else
 		judge(scan, GW_JOURNAL_WHOLE, "offset %" PRIu64 ": the end", scan->end);
@@ -352,7 +352,15 @@ static void finish(struct gw_journal_scan *scan)
 
 static const char *kind_name(enum gw_journal_kind kind)
 {
-	return kind == GW_JOURNAL_SNAPSHOT ? "snapshot" : "segment";
+	switch (kind) {
+	case GW_JOURNAL_SEGMENT:
+		return "segment";
+	case GW_JOURNAL_SNAPSHOT:
+		return "snapshot";
+	case GW_JOURNAL_MARK:
+		return "mark";
+	}
+	return "file";
 }
 
 /* A header with a good checksum says what this file is; that it is not what the caller expects is

@@ -51,11 +51,12 @@ struct gw_journal_id {
 enum gw_journal_kind {
 	GW_JOURNAL_SEGMENT = 1,
 	GW_JOURNAL_SNAPSHOT = 2,
+	GW_JOURNAL_MARK = 3, /* a header and nothing else: records up to its sequence last */
 };
 
 struct gw_journal_header {
 	struct gw_journal_id id;
-	uint64_t seq; /* segment: of its first record; snapshot: the last one that it holds */
+	uint64_t seq; /* segment: of its first record; else the last one that it holds or marks */
 	enum gw_journal_kind kind;
 	uint32_t version; /* read only: GW_JOURNAL_VERSION is written */
 };

@@ -1,10 +1,11 @@
 /*
  * The journal of a folder, on a real disk: what was called durable is read back, snapshots supersede
  * segments, a folder that lost or mixed up files is refused with a sentence and left as it is, and a
- * disk that is full, slow or broken is met as the header says. Writes and syncs of the plain path are
- * intercepted here, so that they fail when a test wants it.
+ * disk that is full, slow or broken is met as the header says. Writes and syncs of the plain path, and
+ * fork, are intercepted here, so that they fail when a test wants it.
  */
 #include <dirent.h>
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <semaphore.h>
@@ -34,16 +35,37 @@
 
 #define DEADLINE_US (20 * GW_US_PER_S)
 
+static atomic_llong room = INT64_MAX; /* no file may grow beyond it */
+static bool fork_fails;
 static atomic_int write_error; /* of each pwrite, positive; 0: as it comes */
 static atomic_int sync_error;
 static sem_t sync_gate; /* syncs of this process wait for it while they are held */
 static pid_t sync_held;
+
+pid_t fork(void)
+{
+	pid_t (*real)(void);
+
+	if (fork_fails) {
+		errno = EAGAIN;
+		return -1;
+	}
+	*(void **)&real = dlsym(RTLD_NEXT, "fork");
+	return real();
+}
 
 ssize_t pwrite(int fd, const void *bytes, size_t size, off_t offset)
 {
 	if (write_error != 0 && size > 512) { /* some of it goes through, as on a real disk */
 		errno = write_error;
 		return -1;
+	}
+	if (offset + (off_t)size > room) { /* what fits goes through */
+		if (offset >= room) {
+			errno = ENOSPC;
+			return -1;
+		}
+		size = (size_t)(room - offset);
 	}
 	return syscall(SYS_pwrite64, fd, bytes, write_error != 0 ? size / 2 : size, offset);
 }
@@ -136,6 +158,7 @@ static int tear_down(void **state)
 
 	write_error = 0;
 	sync_error = 0;
+	room = INT64_MAX;
 	gw_journal_file_close(world->file);
 	each_file(world->folder, unlink_one, NULL);
 	(void)rmdir(world->folder);
@@ -445,6 +468,143 @@ static void a_failed_snapshot_is_tried_again_later(void **state)
 	assert_int_equal(world->found.snapshot_seq, 50);
 }
 
+/* No process to be had: tried again later, and not from turn to turn. */
+static void a_snapshot_that_is_not_begun_is_tried_again_later(void **state)
+{
+	struct world *world = *state;
+
+	assert_int_equal(open_as(world, true, 4096), 0);
+	append_batches(world, 5, 5);
+	fork_fails = true;
+	assert_int_equal(gw_journal_file_snapshot(world->file, &world->tally.node), -EAGAIN);
+	fork_fails = false;
+	assert_false(gw_journal_file_due(world->file));
+	assert_int_equal(gw_journal_file_counts(world->file)->snapshots_failed, 1);
+	snapshot(world);
+}
+
+/* A snapshot is due after as many bytes as the last one has, also after a restart. */
+static void a_large_snapshot_is_not_due_at_once(void **state)
+{
+	struct world *world = *state;
+
+	assert_int_equal(open_as(world, false, 4096), 0);
+	append_batches(world, 2, 5);
+	snapshot(world); /* larger than 100,000 bytes */
+	append_batches(world, 3, 5);
+	assert_false(gw_journal_file_due(world->file));
+	close_file(world);
+	assert_int_equal(open_as(world, false, 4096), 0);
+	assert_false(gw_journal_file_due(world->file));
+	append_batches(world, 25, 5);
+	assert_true(gw_journal_file_due(world->file));
+}
+
+static void mark_path(const struct world *world, char ret_path[160])
+{
+	(void)snprintf(ret_path, 160, "%s/" GW_JOURNAL_MARK_NAME, world->folder);
+}
+
+static void mark_remove(const struct world *world)
+{
+	char path[160];
+
+	mark_path(world, path);
+	assert_int_equal(unlink(path), 0);
+}
+
+static uint64_t mark_of(struct world *world)
+{
+	struct gw_journal_mark mark;
+
+	assert_int_equal(gw_journal_mark_read(world->folder, false, &mark, &world->fault), 0);
+	return mark.seq;
+}
+
+/* One that is never idle marks what lasts all the same; garbage over it is then no torn tail. */
+static void a_busy_journal_marks(void **state)
+{
+	struct world *world = *state;
+	uint64_t deadline_us = gw_clock_mono_us() + DEADLINE_US;
+	uint64_t first;
+	char path[160];
+
+	open_good(world, false);
+	append_batches(world, 2, 3);
+	assert_int_equal(mark_of(world), 0);
+	while ((first = mark_of(world)) == 0 && gw_clock_mono_us() < deadline_us)
+		append_batches(world, 1, 3);
+	while (mark_of(world) == first && gw_clock_mono_us() < deadline_us)
+		append_batches(world, 1, 3);
+	first = mark_of(world);
+	assert_true(first > 6);
+	assert_true(first <= world->durable);
+	assert_true(gw_journal_file_counts(world->file)->batches == world->durable / 3);
+	path_of(world, GW_JOURNAL_SEGMENT, 1, path);
+	assert_int_equal(truncate(path, 3 * GW_JOURNAL_BLOCK), 0); /* under the writer's feet */
+	assert_int_equal(
+		gw_journal_file_read(world->folder, NULL, NULL, &world->found, &world->fault),
+		-EUCLEAN);
+	assert_non_null(strstr(world->fault.text, "the records end with 6, and all up to"));
+}
+
+/* A write of the mark that a crash tore takes back no more than that write. */
+static void a_mark_is_damaged(void **state)
+{
+	struct world *world = *state;
+	uint64_t last;
+	char path[160];
+	int fd;
+
+	open_good(world, false);
+	append_batches(world, 2, 3);
+	close_file(world);
+	assert_int_equal(mark_of(world), 6);
+	open_good(world, false);
+	append_batches(world, 2, 3);
+	close_file(world);
+	assert_int_equal(mark_of(world), 12);
+	mark_path(world, path);
+	fd = open(path, O_RDWR);
+	assert_true(fd >= 0);
+	assert_int_equal(syscall(SYS_pwrite64, fd, "torn", 4, GW_JOURNAL_BLOCK + 32), 4);
+	assert_int_equal(mark_of(world), 6);
+	open_good(world, false);
+	close_file(world);
+	assert_int_equal(mark_of(world), 12);
+	for (off_t slot = 0; slot < 2; slot++)
+		assert_int_equal(syscall(SYS_pwrite64, fd, "torn", 4, slot * GW_JOURNAL_BLOCK), 4);
+	refused(world, -EUCLEAN, "durable, which tells how far the records go, is damaged");
+	assert_int_equal(ftruncate(fd, 0), 0); /* begun, and not written when the power went */
+	open_good(world, false);
+	last = world->found.last_seq;
+	assert_int_equal(last, 12);
+	close_file(world);
+	assert_int_equal(close(fd), 0);
+	path_of(world, GW_JOURNAL_SEGMENT, 1, path);
+	assert_int_equal(unlink(path), 0); /* and nothing else was there */
+	refused(world, -EUCLEAN, "the records end with 0, and all up to 12 was durable");
+}
+
+/* The only segment, without a mark and with a header that cannot be read: no crash leaves that. */
+static void an_unreadable_journal_is_not_a_new_one(void **state)
+{
+	struct world *world = *state;
+	char path[160];
+
+	open_good(world, false);
+	append(world, 4); /* one batch, which none declares */
+	close_file(world);
+	mark_remove(world);
+	path_of(world, GW_JOURNAL_SEGMENT, 1, path);
+	assert_int_equal(truncate(path, 2 * GW_JOURNAL_BLOCK), 0);
+	damage(world, GW_JOURNAL_SEGMENT, 1, 20);
+	refused(world, -EUCLEAN, "the file header does not fit its checksum");
+	assert_int_equal(truncate(path, GW_JOURNAL_BLOCK), 0); /* but it may leave this */
+	open_good(world, false);
+	assert_int_equal(world->found.last_seq, 0);
+}
+
 static void a_torn_tail_is_cut(void **state)
 {
 	struct world *world = *state;
@@ -468,7 +628,10 @@ static void a_torn_tail_is_cut(void **state)
 	assert_int_equal(world->found.last_seq, 15);
 	assert_int_equal(world->found.cut_bytes, 0);
 	close_file(world);
-	assert_int_equal(truncate(path, 4 * GW_JOURNAL_BLOCK + 100), 0); /* as a crash may */
+	/* Records that were told to last are no torn tail. */
+	assert_int_equal(truncate(path, 4 * GW_JOURNAL_BLOCK + 100), 0);
+	refused(world, -EUCLEAN, "all up to 15 was durable, as the file durable there says");
+	mark_remove(world); /* as a person may who wants to go on without them */
 	open_good(world, false);
 	assert_int_equal(world->found.last_seq, 9);
 	assert_int_equal(world->found.cut_bytes, 100);
@@ -513,6 +676,8 @@ static void damage_is_refused(void **state)
 	damage(world, GW_JOURNAL_SNAPSHOT, 12, GW_JOURNAL_BLOCK + 100);
 	path_of(world, GW_JOURNAL_SEGMENT, 25, from);
 	assert_int_equal(unlink(from), 0); /* the last is gone: its snapshot tells of no more */
+	refused(world, -EUCLEAN, "the records end with 24, and all up to 36 was durable");
+	mark_remove(world);
 	open_good(world, false);
 	assert_int_equal(world->found.last_seq, 24);
 	close_file(world);
@@ -619,6 +784,31 @@ static void a_disk_full_at_a_new_segment(void **state)
 	assert_int_equal(world->failed, 0);
 	close_file(world);
 	open_good(world, false);
+	assert_int_equal(world->found.last_seq, 30);
+}
+
+/* The zeros in advance find no room: the records do not wait for them. */
+static void a_nearly_full_disk_takes_the_records(void **state)
+{
+	struct world *world = *state;
+	struct stat status;
+	char path[160];
+
+	open_good(world, true);
+	room = 20 * GW_JOURNAL_BLOCK;
+	for (int i = 0; i < 10; i++) {
+		append(world, 3);
+		while (world->durable < world->appended) {
+			turn(world);
+			assert_null(world->journal->stalled(world->journal, gw_clock_mono_us()));
+		}
+	}
+	path_of(world, GW_JOURNAL_SEGMENT, 1, path);
+	assert_int_equal(stat(path, &status), 0);
+	assert_int_equal(status.st_size,
+			 11 * GW_JOURNAL_BLOCK); /* and it is not filled with them */
+	close_file(world);
+	open_good(world, true);
 	assert_int_equal(world->found.last_seq, 30);
 }
 
@@ -765,6 +955,16 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_snapshot_waits_for_its_records, set_up,
 						tear_down),
 		cmocka_unit_test_setup_teardown(an_idle_journal_declares, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_snapshot_that_is_not_begun_is_tried_again_later,
+						set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_large_snapshot_is_not_due_at_once, set_up,
+						tear_down),
+		cmocka_unit_test_setup_teardown(a_busy_journal_marks, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_mark_is_damaged, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(an_unreadable_journal_is_not_a_new_one, set_up,
+						tear_down),
+		cmocka_unit_test_setup_teardown(a_nearly_full_disk_takes_the_records, set_up,
+						tear_down),
 		cmocka_unit_test_setup_teardown(a_torn_tail_is_cut, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(damage_is_refused, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(foreign_files_are_refused, set_up, tear_down),
