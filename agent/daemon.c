@@ -72,6 +72,7 @@ struct agent {
 	bool failed;
 	bool stopping;
 	bool disk_full;
+	bool trouble_due;  /* it is to be told that this is new */
 	char trouble[256]; /* why it takes no work; empty: it does */
 	char hostname[GW_NAME_BYTES_MAX + 1];
 	char journal_path[PATH_BYTES];
@@ -173,6 +174,7 @@ static void note_trouble(struct agent *agent)
 	(void)snprintf(agent->trouble, sizeof(agent->trouble), "%s", why ? why : ""); /* cut */
 	gw_log(why ? "takes_no_work" : "takes_work", "why=\"%s\"", agent->trouble);
 	agent->info_due = true;
+	agent->trouble_due = true;
 	if (agent->host)
 		gw_reactor_timer_set(agent->reactor, &agent->sample_timer, 0);
 }
@@ -385,13 +387,16 @@ static void sample(void *context)
 {
 	struct agent *agent = context;
 	uint64_t now_us = gw_reactor_now(agent->reactor).mono_us;
+	bool at_once = agent->trouble_due;
 
+	agent->trouble_due = false;
 	gw_reactor_timer_set(agent->reactor, &agent->sample_timer,
 			     now_us + agent->settings.telemetry_us);
 	look_at_disk(agent);
 	gw_devices_read(agent->devices);
-	/* With tasks the sample is taken when the keeper has told their usage. */
-	if (gw_agent_counts(agent->core).alive > 0 && gw_tasks_ask_usage(agent->tasks))
+	/* With tasks the sample is taken when the keeper has told their usage; but that it takes no
+	 * work cannot wait for a keeper that is silent. */
+	if (!at_once && gw_agent_counts(agent->core).alive > 0 && gw_tasks_ask_usage(agent->tasks))
 		return;
 	feed_sample(agent, NULL, 0);
 }

@@ -219,6 +219,40 @@ def keeper_stopped(region):
     expect_one_run(region, job, started, 4)
 
 
+def declined(region):
+    """Starts that reach an agent whose keeper is silent: no failures, though one try is all they
+    have, and another node runs them."""
+    small = {"attempts": 1, "resources": {"cpu": 0.1, "memory": "16 MiB"}}
+    keeper = region.keeper_pid("n1")
+    agent = region.processes["agent-n1"]
+    log = region.folder / "agent-n1.log"
+    os.kill(keeper, signal.SIGSTOP)
+    try:
+        first = region.submit("exit 0", "first", **small)
+        wait_for("it to be handed on", lambda: "event=spawn " in log.read_text())
+        agent.send_signal(signal.SIGSTOP)
+        jobs = [region.submit("exit 0", f"crossing{i}", **small) for i in range(4)]
+        wait_for("the keeper to be silent for long",
+                 lambda: node(region, "n1")["silent_us"] > 6_000_000)
+        agent.send_signal(signal.SIGCONT)
+        wait_for("them to be declined",
+                 lambda: log.read_text().count("event=not_spawned") == len(jobs))
+        wait_node(region, "n1", "draining", "its keeper does not answer")
+        for job in jobs:
+            why = wait_for("why it waits", lambda j=job: region.job(j)["wait_reason"])
+            expect("it names the node", "(n1: its keeper does not answer)" in why, True)
+        expect("declined again", log.read_text().count("event=not_spawned"), len(jobs))
+        region.add_agent("n2", "b")
+        for job in jobs:
+            task = region.wait_state(job, "succeeded", "failed")["tasks"][0]
+            expect("where it ran", (task["state"], task["node_name"]), ("succeeded", "n2"))
+    finally:
+        agent.send_signal(signal.SIGCONT)
+        os.kill(keeper, signal.SIGCONT)
+    region.wait_state(first, "succeeded")
+    region.wait_up("n1")
+
+
 def upgraded(region):
     """Another agent program takes the place of the first while a task runs."""
     job, started, go = waiting_task(region, "exit 3")
@@ -453,7 +487,7 @@ def refuses_misuse(region):
 
 TESTS = [killed_mid_task, ended_without_agent, killed_again_and_again, stopped_in_order,
          cancelled_without_agent, keeper_killed,
-         keeper_killed_again_and_again, both_killed, keeper_stopped, upgraded,
+         keeper_killed_again_and_again, both_killed, keeper_stopped, declined, upgraded,
          former_memory, cut_off, chatty_task,
          silent_for_a_while, paths_are_measured, accelerators_are_told, driver_hangs,
          full_disk, one_a_folder, refuses_misuse]

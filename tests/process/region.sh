@@ -179,6 +179,15 @@ printf '%s\n' 'name: limited' "command: [/bin/sh, -c, 'ulimit -n; ulimit -Hc']" 
 	'rlimits: {nofile: 77, core: 0}' >"$folder/limits.yaml"
 expect 0 'limited succeeded' "$godwit" submit --wait "$folder/limits.yaml"
 is "77 0 " "$("$godwit" logs limited | tr '\n' ' ')" "limits of a task"
+printf '%s\n' 'name: twice' 'attempts: 2' \
+	"command: [/bin/sh, -c, 'echo try \$GODWIT_ATTEMPT; exit \$((2 - GODWIT_ATTEMPT))']" \
+	>"$folder/twice.yaml"
+expect 0 'twice succeeded' "$godwit" submit --wait "$folder/twice.yaml"
+is "try 2" "$("$godwit" logs twice)" "logs of the last attempt"
+is "try 1" "$("$godwit" logs --attempt 1 twice)" "logs --attempt"
+"$godwit" logs --attempt 3 twice 2>"$folder/err" || true
+grep -q 'has not had an attempt 3' "$folder/err" || fail "attempt 3: $(cat "$folder/err")"
+expect 1 'needs --task' "$godwit" logs --attempt 1 digits
 id=$(field 'v["job"]' "$godwit" --json submit "$folder/job.yaml")
 is 6 "$("$godwit" logs -f "$id" | wc -l)" "logs -f from the start"
 is "$id" "$(field 'v["job"]' "$godwit" --json jobs "${id##*.}")" "a job by its number"
