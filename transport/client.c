@@ -124,10 +124,23 @@ static void send_request(struct gw_client *client)
 		fail(client, -ECONNRESET);
 		return;
 	}
-	/* CLOSED: there is no session, and UP brings it here again. */
-	if (gw_link_send(client->link, &now, 0, client->request.bytes, client->request.size) ==
-	    GW_LINK_QUEUED)
+	switch (gw_link_send(client->link, &now, 0, client->request.bytes, client->request.size)) {
+	case GW_LINK_QUEUED:
 		client->sent = true;
+		break;
+	case GW_LINK_CLOSED:
+		break; /* there is no session, and UP brings it here again */
+	case GW_LINK_FULL:
+		gw_fault_set(&client->fault,
+			     "requests that were given up fill this connection's "
+			     "queue, and the scheduler takes none; try again later");
+		fail(client, -ENOBUFS);
+		break;
+	case GW_LINK_TOO_LARGE:
+		gw_fault_set(&client->fault, "the request is larger than a message may be");
+		fail(client, -EINVAL);
+		break;
+	}
 }
 
 static void set_up(struct gw_client *client, bool resumed)

@@ -28,6 +28,7 @@
 #define ANSWER_KEEP_BYTES (256u << 10)
 #define REFUSAL_BYTES_MAX 400u
 #define WAITING_BYTES_MAX (64u << 20) /* effects whose record does not last yet */
+#define LAG_US (200 * GW_US_PER_MS)   /* without a record made durable: replies do not come now */
 #define CLIENT_ROLES (1u << GODWIT__ROLE__ROLE_USER | 1u << GODWIT__ROLE__ROLE_OPERATOR)
 
 /* An effect that waits for its record, with a copy of its bytes behind it. */
@@ -61,6 +62,7 @@ struct gw_host {
 	uint64_t term; /* the leader's as far as known; a server's own */
 	uint64_t appended_seq;
 	uint64_t durable_seq;
+	uint64_t lag_us; /* since when the record after durable_seq is awaited */
 	struct waiting *waiting_first;
 	struct waiting *waiting_last;
 	size_t waiting_bytes;
@@ -232,6 +234,8 @@ static void append_record(struct gw_host *host, const struct gw_effect *effect)
 	int error;
 
 	CHECK(effect->append.seq > host->appended_seq);
+	if (host->durable_seq == host->appended_seq)
+		host->lag_us = gw_reactor_now(host->options.reactor).mono_us;
 	host->appended_seq = effect->append.seq;
 	if (!journal) {
 		gw_reactor_defer(host->options.reactor, &host->durable_later);
@@ -319,12 +323,59 @@ static void carry_out(struct gw_host *host, const struct gw_effect *effect)
 	}
 }
 
+/* Of what is about attempts on this node; NULL: something else. */
+static const struct gw_attempt_id *attempt_of(const struct gw_effect *effect)
+{
+	switch (effect->kind) {
+	case GW_EFFECT_SPAWN:
+		return &effect->spawn.attempt;
+	case GW_EFFECT_KILL:
+		return &effect->kill.attempt;
+	case GW_EFFECT_FORGET:
+		return &effect->forget.attempt;
+	case GW_EFFECT_SEND:
+	case GW_EFFECT_APPEND:
+	case GW_EFFECT_REPLY:
+	case GW_EFFECT_PLAN:
+	case GW_EFFECT_REVOKE:
+	case GW_EFFECT_STREAM:
+	case GW_EFFECT_PROBE:
+		break;
+	}
+	return NULL;
+}
+
+static bool same_destination(const struct gw_effect *a, const struct gw_effect *b)
+{
+	const struct gw_attempt_id *of_a = attempt_of(a);
+	const struct gw_attempt_id *of_b = attempt_of(b);
+
+	if (of_a && of_b)
+		return memcmp(of_a, of_b, sizeof(*of_a)) == 0;
+	return a->kind == GW_EFFECT_SEND && b->kind == GW_EFFECT_SEND &&
+	       a->send.channel == GW_CHANNEL_STATE && b->send.channel == GW_CHANNEL_STATE &&
+	       gw_id_equal(a->send.peer.id, b->send.peer.id);
+}
+
+/* Whether an earlier effect waits that this one must not overtake. A scheduler's effects wait for all
+ * its records or for none, so only an agent's few are looked through. */
+static bool is_behind(const struct gw_host *host, const struct gw_effect *effect)
+{
+	bool ordered = attempt_of(effect) ||
+		       (effect->kind == GW_EFFECT_SEND && effect->send.channel == GW_CHANNEL_STATE);
+	const struct waiting *waiting = ordered ? host->waiting_first : NULL;
+
+	while (waiting && !same_destination(&waiting->effect, effect))
+		waiting = waiting->next;
+	return waiting != NULL;
+}
+
 static void take_effects(struct gw_host *host)
 {
 	for (uint32_t i = 0; i < host->effects.count && !host->failed; i++) {
 		struct gw_effect *effect = &host->effects.list[i];
 
-		if (effect->after_seq > host->durable_seq)
+		if (effect->after_seq > host->durable_seq || is_behind(host, effect))
 			keep_waiting(host, effect);
 		else
 			carry_out(host, effect);
@@ -381,6 +432,7 @@ void gw_host_durable(struct gw_host *host, uint64_t seq)
 	if (seq <= host->durable_seq)
 		return;
 	host->durable_seq = seq;
+	host->lag_us = gw_reactor_now(host->options.reactor).mono_us;
 	while (host->waiting_first && host->waiting_first->effect.after_seq <= seq &&
 	       is_valid(host)) {
 		carry_out(host, &host->waiting_first->effect);
@@ -418,20 +470,32 @@ static void session_down(void *context, struct gw_node_id node, const char *reas
 		gw_host_feed(host, &event);
 }
 
+/*
+ * Why the journal is not to be given more of this kind; NULL: it may. While records still last, only
+ * new work is refused: what ends work or looks at it goes on. Once they do not, nobody would be
+ * answered before they do again, since an answer tells nothing that may be lost: better a reason now.
+ */
+static const char *stall(const struct gw_host *host, const Godwit__Body *body)
+{
+	const struct gw_journal *journal = host->options.journal;
+	uint64_t now_us = gw_reactor_now(host->options.reactor).mono_us;
+	bool hangs = host->durable_seq < host->appended_seq && now_us - host->lag_us > LAG_US;
+	bool adds = body->kind_case == GODWIT__BODY__KIND_SUBMIT_REQUEST &&
+		    !body->submit_request->dry_run;
+
+	if (!journal || !journal->stalled || body->kind_case == GODWIT__BODY__KIND_VERSION_REQUEST)
+		return NULL;
+	return adds || hangs ? journal->stalled(journal, now_us) : NULL;
+}
+
 /* Why this request is not to reach the core now; NULL: it may. */
 static const char *overload(const struct gw_host *host, const struct gw_session_key *from,
 			    const Godwit__Body *body)
 {
-	const struct gw_journal *journal = host->options.journal;
-
 	if (host->requests.count >= GW_HOST_REQUESTS_MAX ||
 	    !gw_sessions_has_room(host->sessions, *from))
 		return "too many requests wait for an answer; try again later";
-	/* What ends work, looks at it or only plans it goes on. */
-	if (body->kind_case == GODWIT__BODY__KIND_SUBMIT_REQUEST &&
-	    !body->submit_request->dry_run && journal && journal->stalled)
-		return journal->stalled(journal, gw_reactor_now(host->options.reactor).mono_us);
-	return NULL;
+	return stall(host, body);
 }
 
 static void submit(struct gw_host *host, const struct gw_session_key *from,

@@ -4,13 +4,16 @@
  * to its scheduler. What the host does not know how to do (SPAWN, KILL, FORGET, STREAM, PROBE) it
  * gives to the daemon's callback.
  *
+ * Effects for the state channel of one peer, and those for one attempt, are carried out in the order
+ * given, whatever records they wait for; others pass those that wait.
+ *
  * Records: the journal is the daemon's. Without one, records count as durable one turn of the loop
  * later, so a core sees the same order of events as with a disk.
  *
  * Clients of a scheduler (roles USER and OPERATOR) have a session for each connection; a body
  * becomes SUBMIT with a handle, and the REPLY goes back with the client's own request number.
  * Agents have one session for each node. A full queue is a Refusal with GW_REFUSAL_OVERLOAD, and so
- * is new work while the journal is stalled; a client whose answers queue up unread loses its session.
+ * is new work while the journal is stalled, and every request while it keeps no record at all; a client whose answers queue up unread loses its session.
  * libzmq's ROUTER reads its connections in turn, message by message, so none of them waits for
  * another's flood.
  */

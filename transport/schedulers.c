@@ -71,7 +71,8 @@ bool gw_schedulers_read(const Godwit__SchedulerList *message, struct gw_schedule
 {
 	struct gw_scheduler_list list = {.version = message->version};
 
-	if (message->n_places == 0 || message->n_places > GW_SCHEDULERS_MAX)
+	if (message->n_places == 0 || message->n_places > GW_SCHEDULERS_MAX ||
+	    message->version > INT64_MAX) /* region files hold no more */
 		return false;
 	for (size_t i = 0; i < message->n_places; i++) {
 		const Godwit__SchedulerPlace *from = message->places[i];

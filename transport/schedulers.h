@@ -33,7 +33,7 @@ const Godwit__SchedulerList *gw_schedulers_message(const struct gw_scheduler_lis
 						   struct gw_arena *arena);
 /* Appends it as an encoded Body. 0; -ENOMEM. */
 int gw_schedulers_encode(const struct gw_scheduler_list *list, struct gw_buf *out);
-/* False: no place, too many, or what is not an endpoint. */
+/* False: no place, too many, what is not an endpoint, or no version that one may have. */
 bool gw_schedulers_read(const Godwit__SchedulerList *message, struct gw_scheduler_list *ret_list);
 
 /* tcp://, an address, a port. */

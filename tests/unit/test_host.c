@@ -170,12 +170,15 @@ static void ticks_when_asked(void **state)
 	assert_true(TEST_UNTIL(region, region->core.wake_us == GW_NEVER_US));
 }
 
+struct held_journal;
+
 /* What a thread does with a client, and what came of it. */
 struct calls {
 	struct test_region *region;
 	struct test_identity user;
 	struct gw_region at;
 	struct test_relay *relay;
+	struct held_journal *held;
 	int errors[4];
 	struct gw_fault fault;
 	uint32_t durables; /* seen when the reply came */
@@ -243,11 +246,38 @@ static void replies_wait_for_their_record(void **state)
 	test_identity_deinit(&calls.user);
 }
 
+/* What waits for no record does not pass what does, to the same peer. */
+static void order_is_kept_behind_a_record(void **state)
+{
+	struct test_region *region = *state;
+	struct test_identity agent;
+	struct test_core core;
+	struct gw_host *host;
+
+	test_identity_init(region, &agent, "agent", GODWIT__ROLE__ROLE_AGENT, false);
+	host = test_agent_new(region, &agent, &core, NULL);
+	assert_true(TEST_UNTIL(region, core.ups == 1 && region->core.ups == 1));
+	core.record_to_append = true;
+	core.telemetry_to_send = 3;
+	say_more(host);
+	assert_true(TEST_UNTIL(region, region->core.messages == 3));
+	assert_false(region->core.out_of_order);
+	gw_host_free(host);
+	test_identity_deinit(&agent);
+}
+
 /* A journal that a test holds back. */
 struct held_journal {
 	struct gw_journal journal;
 	uint64_t seq;
+	const char *_Atomic why; /* NULL: it is not stalled, as far as it knows */
 };
+
+static const char *held_stalled(const struct gw_journal *journal, uint64_t mono_us)
+{
+	(void)mono_us;
+	return ((const struct held_journal *)journal)->why;
+}
 
 static int held_append(struct gw_journal *journal, uint64_t seq, const uint8_t *bytes, size_t size)
 {
@@ -268,13 +298,16 @@ static void held_call(void *context)
 		call(client, GODWIT__BODY__KIND_CANCEL_REQUEST, 200 * GW_US_PER_MS, &calls->fault);
 	calls->errors[2] =
 		call(client, GODWIT__BODY__KIND_VERSION_REQUEST, DEADLINE_US, &calls->fault);
+	calls->held->why = "the disk is full";
+	calls->errors[3] =
+		call(client, GODWIT__BODY__KIND_JOBS_REQUEST, DEADLINE_US, &calls->fault);
 	gw_client_close(client);
 }
 
 static void nothing_is_told_before_it_lasts(void **state)
 {
 	struct test_region *region = *state;
-	struct held_journal journal = {.journal.append = held_append};
+	struct held_journal journal = {.journal = {.append = held_append, .stalled = held_stalled}};
 	struct test_core core;
 	const struct gw_host_options options = {
 		.reactor = region->reactor,
@@ -298,10 +331,13 @@ static void nothing_is_told_before_it_lasts(void **state)
 	(void)snprintf(calls.at.schedulers.places[0].state,
 		       sizeof(calls.at.schedulers.places[0].state), "tcp://127.0.0.1:%u",
 		       gw_host_state_port(host));
+	calls.held = &journal;
 	test_beside(region, held_call, &calls);
 	assert_int_equal(calls.errors[0], 0);
 	assert_int_equal(calls.errors[1], -ETIMEDOUT);
 	assert_int_equal(calls.errors[2], 0); /* what rests on nothing is told */
+	assert_int_equal(calls.errors[3], -EACCES);
+	assert_non_null(strstr(calls.fault.text, "the disk is full"));
 	assert_int_equal(journal.seq, 1);
 	assert_int_equal(core.durables, 0);
 	gw_host_durable(host, 1);
@@ -423,6 +459,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(plans_beside_the_loop, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(ticks_when_asked, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(replies_wait_for_their_record, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(order_is_kept_behind_a_record, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(nothing_is_told_before_it_lasts, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(too_many_requests_are_refused, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(one_user_may_have_two_clients, set_up, tear_down),

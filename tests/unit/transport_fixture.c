@@ -87,12 +87,20 @@ static void say(struct test_core *core, struct gw_effects *effects)
 	Godwit__Body body = GODWIT__BODY__INIT;
 	Godwit__Telemetry telemetry = GODWIT__TELEMETRY__INIT;
 	Godwit__Heartbeat heartbeat = GODWIT__HEARTBEAT__INIT;
+	uint64_t after_seq = 0;
 
 	body.kind_case = GODWIT__BODY__KIND_TELEMETRY;
 	body.telemetry = &telemetry;
-	while (core->telemetry_to_send > 0) {
+	if (core->record_to_append) {
+		struct gw_effect *effect = gw_effects_add(effects, GW_EFFECT_APPEND, 0);
+
+		assert_non_null(effect);
+		core->record_to_append = false;
+		after_seq = effect->append.seq = ++core->seq;
+	}
+	for (; core->telemetry_to_send > 0; after_seq = 0) {
 		telemetry.at_wall_us = core->telemetry_sent + 1;
-		if (!gw_effects_send(effects, core->peer, GW_CHANNEL_STATE, 0, &body)) {
+		if (!gw_effects_send(effects, core->peer, GW_CHANNEL_STATE, after_seq, &body)) {
 			effects->more = true;
 			return;
 		}

@@ -41,6 +41,7 @@ struct test_core {
 	uint32_t answer_bytes; /* of a VersionReply, about; 0: as short as it can be */
 	/* On CONTINUE: sent to `peer`. */
 	uint32_t telemetry_to_send;
+	bool record_to_append; /* before it; the first waits for the record, the others for none */
 	int64_t telemetry_sent;
 	bool heartbeat_to_send;
 	bool plan_to_run;
