@@ -28,6 +28,7 @@
 #define CONNECT_MS_MAX 1000
 #define AUTH_DEADLINE_MS 2000
 #define USER_BYTES_MAX 512u
+#define KEY_BYTES_MAX (64u << 10)
 #define TOKEN_BYTES_MAX 4096u
 #define CONNECTIONS_MAX 16L
 
@@ -40,7 +41,7 @@ struct transfer {
 	bool authenticates;
 	bool started;
 	bool ended;
-	const char *why; /* ended without an answer: static text */
+	const char *why; /* ended without an answer; lives as long as this */
 	uint32_t endpoint;
 	uint64_t deadline_us; /* of mono */
 	struct gw_buf request;
@@ -140,11 +141,23 @@ static size_t on_bytes(char *bytes, size_t size, size_t count, void *context)
 	return gw_buf_append(&transfer->answer, bytes, size * count) < 0 ? 0 : size * count;
 }
 
+/* A password goes out, a token comes in, and each request has it in a header. */
+static void forget_secrets(struct transfer *transfer)
+{
+	for (struct curl_slist *at = transfer->headers; at; at = at->next)
+		sodium_memzero(at->data, strlen(at->data));
+	if (transfer->authenticates && transfer->request.bytes)
+		sodium_memzero(transfer->request.bytes, transfer->request.size);
+	if (transfer->authenticates && transfer->answer.bytes)
+		sodium_memzero(transfer->answer.bytes, transfer->answer.size);
+}
+
 static void free_transfer(struct transfer *transfer)
 {
 	if (transfer->easy && transfer->started)
 		(void)curl_multi_remove_handle(transfer->etcd->multi, transfer->easy);
 	curl_easy_cleanup(transfer->easy);
+	forget_secrets(transfer);
 	curl_slist_free_all(transfer->headers);
 	gw_buf_deinit(&transfer->request);
 	gw_buf_deinit(&transfer->answer);
@@ -318,7 +331,7 @@ static void leave_endpoint(struct gw_etcd *etcd, uint32_t endpoint, const char *
 static void take_token(struct gw_etcd *etcd, const struct transfer *transfer)
 {
 	struct gw_arena arena;
-	const char *token = NULL;
+	char *token = NULL;
 
 	gw_arena_init(&arena, 2 * TOKEN_BYTES_MAX);
 	if (!transfer->why)
@@ -331,6 +344,8 @@ static void take_token(struct gw_etcd *etcd, const struct transfer *transfer)
 			       transfer->why ? transfer->why
 					     : "it gave no token: is the user in the password "
 					       "file one of etcd's, and its password right?");
+	if (token)
+		sodium_memzero(token, strlen(token));
 	gw_arena_deinit(&arena);
 	for (struct transfer *other = etcd->transfers; other; other = other->next) {
 		if (other->started || other->ended || other->authenticates)
@@ -535,6 +550,24 @@ static int read_user(struct gw_etcd *etcd, struct gw_fault *fault)
 	return error;
 }
 
+/* libcurl reads the key, with each connection; its mode is checked here, before the first. */
+static int check_key(const struct gw_etcd *etcd, struct gw_fault *fault)
+{
+	char *text;
+	size_t size;
+	int error;
+
+	if (!etcd->options.key)
+		return 0;
+	text = malloc(KEY_BYTES_MAX);
+	if (!text)
+		return -ENOMEM;
+	error = gw_file_read(etcd->options.key, true, KEY_BYTES_MAX, text, &size, fault);
+	sodium_memzero(text, KEY_BYTES_MAX);
+	free(text);
+	return error;
+}
+
 /* The files are named again with every request, so the names are kept. */
 static int keep_name(const char *path, char **ret_copy)
 {
@@ -576,6 +609,7 @@ int gw_etcd_new(const struct gw_etcd_options *options, struct gw_etcd **ret_etcd
 	etcd->settle.context = etcd;
 	error = read_endpoints(etcd, fault);
 	error = error < 0 ? error : read_user(etcd, fault);
+	error = error < 0 ? error : check_key(etcd, fault);
 	error = error < 0 ? error : keep_name(options->ca, &etcd->ca);
 	error = error < 0 ? error : keep_name(options->certificate, &etcd->certificate);
 	error = error < 0 ? error : keep_name(options->key, &etcd->key);
@@ -603,6 +637,7 @@ struct gw_etcd *gw_etcd_free(struct gw_etcd *etcd)
 		(void)curl_multi_cleanup(etcd->multi);
 	gw_reactor_timer_cancel(etcd->options.reactor, &etcd->timer);
 	sodium_memzero(etcd->credentials, sizeof(etcd->credentials));
+	sodium_memzero(etcd->token, sizeof(etcd->token));
 	free(etcd->ca);
 	free(etcd->certificate);
 	free(etcd->key);

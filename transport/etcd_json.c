@@ -333,8 +333,10 @@ static void read_error(const json_t *root, long status, struct gw_arena *arena,
 		set_text(answer, arena, plain);
 		return;
 	}
-	*ret_unauthorised = code == CODE_UNAUTHENTICATED;
-	answer->result = classify(code, text);
+	/* Users or roles changed since the token was given: a new one has what they are now. */
+	*ret_unauthorised = code == CODE_UNAUTHENTICATED ||
+			    (code == CODE_INVALID_ARGUMENT && strstr(text, "auth store is old"));
+	answer->result = *ret_unauthorised ? GW_STORE_UNKNOWN : classify(code, text);
 	set_text(answer, arena, text);
 }
 
@@ -362,12 +364,11 @@ void gw_etcd_decode(const struct gw_etcd_asked *asked, long status, const char *
 	json_decref(root);
 }
 
-const char *gw_etcd_decode_text(const char *text, size_t size, const char *name,
-				struct gw_arena *arena)
+char *gw_etcd_decode_text(const char *text, size_t size, const char *name, struct gw_arena *arena)
 {
 	json_t *root = json_loadb(text, size, 0, NULL);
 	const json_t *value = json_object_get(root, name);
-	const char *found = NULL;
+	char *found = NULL;
 
 	if (json_is_string(value))
 		found = gw_arena_copy(arena, json_string_value(value),

@@ -29,7 +29,6 @@ void gw_etcd_decode(const struct gw_etcd_asked *asked, long status, const char *
 		    struct gw_arena *arena, struct gw_store_answer *ret_answer,
 		    bool *ret_unauthorised);
 /* A member of the answer's object that is text, copied into the arena; NULL: none. */
-const char *gw_etcd_decode_text(const char *text, size_t size, const char *name,
-				struct gw_arena *arena);
+char *gw_etcd_decode_text(const char *text, size_t size, const char *name, struct gw_arena *arena);
 
 #endif

@@ -5,7 +5,10 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -171,6 +174,15 @@ static void errors_of_etcd(void **state)
 	assert_true(unauthorised);
 	assert_int_equal(answer.result, GW_STORE_UNKNOWN);
 	assert_string_equal(answer.text, "etcdserver: invalid auth token?"); /* fit for a log */
+	/* A user was changed meanwhile: a new token is all that it takes. */
+	text = "{\"error\":\"etcdserver: revision of auth store is old\",\"code\":3}";
+	gw_etcd_decode(&asked, 400, text, strlen(text), &arena, &answer, &unauthorised);
+	assert_true(unauthorised);
+	assert_int_equal(answer.result, GW_STORE_UNKNOWN);
+	text = "{\"error\":\"etcdserver: duplicate key given in txn request\",\"code\":3}";
+	gw_etcd_decode(&asked, 400, text, strlen(text), &arena, &answer, &unauthorised);
+	assert_false(unauthorised);
+	assert_int_equal(answer.result, GW_STORE_REFUSED);
 }
 
 /* Whatever is not as etcd writes it: the result is unknown, and said. */
@@ -303,8 +315,12 @@ static void endpoints(void **state)
 	struct gw_etcd_options options = {.answer = nothing_answered};
 	struct gw_etcd *etcd = NULL;
 	struct gw_fault fault;
+	const char *folder = getenv("TMPDIR");
+	char key[512];
+	int fd;
 
 	(void)state;
+	(void)snprintf(key, sizeof(key), "%s/godwit-key-XXXXXX", folder ? folder : "/tmp");
 	assert_int_equal(gw_reactor_new(&options.reactor), 0);
 	for (size_t i = 0; i < GW_ARRAY_COUNT(bad); i++) {
 		options.endpoints = bad[i];
@@ -319,6 +335,18 @@ static void endpoints(void **state)
 			 -EINVAL); /* a password in the clear */
 	options.endpoints = "https://host:1";
 	assert_int_equal(gw_etcd_new(&options, &etcd, &fault), -ENOENT);
+	options.user_file = NULL;
+	options.key = key;
+	fd = mkstemp(key);
+	assert_true(fd >= 0);
+	assert_int_equal(fchmod(fd, 0640), 0);
+	assert_int_equal(gw_etcd_new(&options, &etcd, &fault), -EPERM);
+	assert_non_null(strstr(fault.text, "chmod 600"));
+	assert_int_equal(fchmod(fd, 0600), 0);
+	assert_int_equal(gw_etcd_new(&options, &etcd, &fault), 0);
+	etcd = gw_etcd_free(etcd);
+	(void)unlink(key);
+	(void)close(fd);
 	gw_reactor_free(options.reactor);
 }
 
