@@ -3,6 +3,7 @@
  * its return means beside a replacement, and what a node's return tells of its host and of records
  * that were lost.
  */
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -11,6 +12,7 @@
 
 #include <cmocka.h>
 
+#include "proto/base/limits.h"
 #include "scheduler/core/check.h"
 #include "tests/unit/test_scheduler_fixture.h"
 
@@ -415,6 +417,277 @@ static void lost_records_are_found(void **state)
 	world_free(w);
 }
 
+#define REPLACEMENT GODWIT__RECONCILE__RECONCILE_KEEP_REPLACEMENT
+
+/* Where a job keeps its replacement: a success is worth more than one that does not run. */
+static void a_success_counts_unless_the_replacement_runs(void **state)
+{
+	struct doubled d;
+
+	(void)state;
+	doubled_begin(&d, REPLACEMENT, true, false);
+	world_up(d.w, 0, false);
+	inventory_of(d.w, 0, d.first, RUNNING,
+		     0); /* it has a replacement, and goes on till that runs */
+	assert_null(world_take(d.w, 0, GODWIT__BODY__KIND_TASK_KILL));
+	assert_int_equal(task_of(d.w, d.job)->attempt, 2);
+	world_status(d.w, 0, d.first, EXITED, 0);
+	assert_string_equal(world_job(d.w, d.job)->state, "succeeded");
+	assert_true(killed(d.w, 1, d.second));
+	world_restart(d.w);
+	world_free(d.w);
+	for (int ended = 0; ended < 2; ended++) { /* the replacement is given up as well */
+		doubled_begin(&d, REPLACEMENT, true, true);
+		world_down(d.w, 1);
+		world_pass(d.w, LOST_AFTER_US + GW_US_PER_S);
+		assert_string_equal(task_of(d.w, d.job)->state, "waiting");
+		world_restart_snapshot(d.w);
+		world_up(d.w, 0, false);
+		inventory_of(d.w, 0, d.first, ended ? EXITED : RUNNING, 0);
+		assert_string_equal(task_of(d.w, d.job)->state, ended ? "succeeded" : "running");
+		assert_int_equal(task_of(d.w, d.job)->attempt, 1);
+		assert_null(strstr(task_of(d.w, d.job)->error, "cut off"));
+		world_free(d.w);
+	}
+}
+
+/* What is known to be over is not waited for: the next one that is given up takes its place. */
+static void a_former_attempt_is_forgotten_when_it_is_over(void **state)
+{
+	struct gw_attempt_id third;
+	struct doubled d;
+
+	(void)state;
+	doubled_begin(&d, ORIGINAL, true, true);
+	world_up(d.w, 0, false);
+	inventory_of(d.w, 0, d.first, EXITED, 1);
+	world_restart(d.w);
+	world_up(d.w, 0, false);
+	world_info(d.w, 0, 4, 8 * WORLD_GIB);
+	inventory_of(d.w, 0, d.first, EXITED, 1);
+	world_live(d.w, LEASE_US + LOST_AFTER_US, 1);
+	third = world_started(d.w, 0);
+	assert_int_equal(third.attempt, 3);
+	world_status(d.w, 0, third, RUNNING, 0);
+	world_up(d.w, 1, false);
+	inventory_of(d.w, 1, d.second, RUNNING, 0);
+	assert_true(killed(d.w, 0, third));
+	assert_int_equal(task_of(d.w, d.job)->attempt, 2);
+	world_free(d.w);
+}
+
+/* It says that it is replaced for no silence, not that it lasts for ever. */
+static void never_does_not_outlive_its_job(void **state)
+{
+	(void)state;
+	for (int late = 0; late < 2; late++) {
+		struct world *w = world_new(64);
+		Godwit__Body body = GODWIT__BODY__INIT;
+		Godwit__CancelRequest cancel = GODWIT__CANCEL_REQUEST__INIT;
+		struct gw_attempt_id attempt;
+		struct gw_job_id job;
+
+		(void)world_add(w, "east");
+		job = submit(w, NEVER, REPLACEMENT);
+		attempt = world_started(w, 0);
+		world_status(w, 0, attempt, RUNNING, 0);
+		world_down(w, 0);
+		world_pass(w, late ? 10 * LEASE_US : GW_US_PER_S);
+		cancel.job = gw_wire_id(&job.id);
+		body.kind_case = GODWIT__BODY__KIND_CANCEL_REQUEST;
+		body.cancel_request = &cancel;
+		(void)world_ask(w, &w->user, &body);
+		if (!late) {
+			world_pass(w, LEASE_US / 2);
+			assert_string_equal(world_job(w, job)->state, "ending");
+			world_pass(w, LEASE_US);
+		}
+		assert_string_equal(world_job(w, job)->state, "cancelled");
+		world_free(w);
+	}
+}
+
+static void never_does_not_wait_for_a_revoked_node(void **state)
+{
+	struct world *w = world_new(64);
+	Godwit__Body body = GODWIT__BODY__INIT;
+	Godwit__RevokeRequest revoke = GODWIT__REVOKE_REQUEST__INIT;
+	struct gw_peer chief = w->user;
+	struct gw_job_id job;
+	char name[] = "n0";
+
+	(void)state;
+	(void)world_add(w, "east");
+	job = submit(w, NEVER, REPLACEMENT);
+	world_status(w, 0, world_started(w, 0), RUNNING, 0);
+	(void)world_add(w, "west");
+	chief.roles |= 1u << GODWIT__ROLE__ROLE_OPERATOR;
+	revoke.node = name;
+	body.kind_case = GODWIT__BODY__KIND_REVOKE_REQUEST;
+	body.revoke_request = &revoke;
+	assert_string_equal(world_ask(w, &chief, &body)->revoke_reply->error, "");
+	world_live(w, LEASE_US / 2, 2);
+	assert_null(world_take(w, 1, GODWIT__BODY__KIND_TASK_START));
+	world_live(w, LEASE_US, 2);
+	assert_int_equal(world_started(w, 1).attempt, 2);
+	assert_int_equal(task_of(w, job)->attempt, 2);
+	world_free(w);
+}
+
+/* Taken back, an attempt goes on with what it had: its start, its time limit, its RTT. */
+static void what_is_taken_back_began_when_it_began(void **state)
+{
+	struct world *w = world_new(64);
+	struct gw_attempt_id attempt;
+	struct gw_job_id job;
+	struct spec spec;
+
+	(void)state;
+	(void)world_add(w, "east");
+	spec_init(&spec, TASK, 1);
+	spec.spec.lease_us = LEASE_US;
+	spec.spec.time_limit_us = 2 * LEASE_US;
+	spec.spec.attempts_max = 1;
+	spec.disconnect.lost_after_us = LOST_AFTER_US;
+	spec.disconnect.replace = AT_ONCE;
+	job = world_submit(w, &spec);
+	attempt = world_started(w, 0);
+	world_status(w, 0, attempt, RUNNING, 0);
+	world_down(w, 0);
+	world_pass(w, LEASE_US);
+	assert_string_equal(task_of(w, job)->state, "waiting");
+	assert_non_null(strstr(task_of(w, job)->error, "cut off"));
+	world_up(w, 0, false);
+	inventory_of(w, 0, attempt, RUNNING, 0);
+	assert_string_equal(task_of(w, job)->state, "running");
+	assert_string_equal(task_of(w, job)->error, "");
+	world_live(w, LEASE_US - GW_US_PER_S, 1);
+	assert_null(world_take(w, 0, GODWIT__BODY__KIND_TASK_KILL));
+	world_live(w, 2 * GW_US_PER_S, 1);
+	assert_true(killed(w, 0, attempt));
+	world_free(w);
+}
+
+/* The agent stood still, its connection did not: no new session brings an inventory. */
+static void silence_within_a_session_is_reconciled(void **state)
+{
+	struct world *w = world_new(64);
+	struct gw_attempt_id first;
+	struct gw_attempt_id second;
+	struct gw_job_id job;
+
+	(void)state;
+	(void)world_add(w, "east");
+	job = submit(w, AT_ONCE, ORIGINAL);
+	first = world_started(w, 0);
+	world_status(w, 0, first, RUNNING, 0);
+	(void)world_add(w, "west");
+	world_live(w, LOST_AFTER_US + GW_US_PER_S, 2);
+	second = world_started(w, 1);
+	assert_int_equal(second.attempt, 2);
+	world_status(w, 1, second, RUNNING, 0);
+	assert_non_null(world_take(w, 0, GODWIT__BODY__KIND_INVENTORY_REQUEST));
+	world_heartbeat(w, 0);
+	assert_string_equal(ask_sites(w)->nodes[0]->state, "joining");
+	inventory_of(w, 0, first, RUNNING, 0);
+	assert_true(killed(w, 1, second));
+	assert_int_equal(task_of(w, job)->attempt, 1);
+	assert_int_equal(ask_sites(w)->nodes[0]->away_us / GW_US_PER_S,
+			 LOST_AFTER_US / GW_US_PER_S + 1);
+	world_free(w);
+}
+
+/* A scheduler that was stopped for longer than any lease has heard nobody, by its own fault. */
+static void its_own_deafness_is_no_silence(void **state)
+{
+	struct world *w = world_new(64);
+	struct gw_attempt_id attempt;
+	struct gw_job_id job;
+	struct gw_event tick = {.kind = GW_EVENT_TICK};
+
+	(void)state;
+	(void)world_add(w, "east");
+	(void)world_add(w, "west");
+	job = submit(w, AT_ONCE, REPLACEMENT);
+	attempt = world_started(w, 0);
+	world_status(w, 0, attempt, RUNNING, 0);
+	world_live(w, 10 * GW_US_PER_S, 3);
+	w->now.mono_us += 3 * LEASE_US;
+	w->now.wall_us += (int64_t)(3 * LEASE_US);
+	world_step(w, &tick);
+	assert_string_equal(ask_sites(w)->nodes[0]->state, "up");
+	world_heartbeat(w, 1);
+	assert_int_equal(ask_sites(w)->nodes[1]->away_us, 0);
+	world_live(w, LOST_AFTER_US / 2, 2); /* the other one is silent indeed */
+	assert_string_equal(ask_sites(w)->nodes[0]->state, "unknown");
+	assert_null(world_take(w, 1, GODWIT__BODY__KIND_TASK_START));
+	world_live(w, LOST_AFTER_US, 2);
+	assert_int_equal(world_started(w, 1).attempt, 2);
+	assert_string_equal(task_of(w, job)->error, "");
+	world_free(w);
+}
+
+/* --- snapshots that contradict themselves ------------------------------------------------------ */
+
+struct forged {
+	struct gw_node *core;
+	int kind;
+	int result;
+};
+
+static void forge(Godwit__SnapshotTask *task, int kind)
+{
+	if (kind == 1)
+		task->attempt_last = task->attempt - 1;
+	else if (kind == 2)
+		task->former->attempt = task->attempt + 1;
+	else if (kind == 3)
+		task->former->attempt = task->attempt;
+	else if (kind == 4)
+		task->former->attempt = 0;
+	else if (kind == 5)
+		task->state = 3; /* succeeded */
+}
+
+static int restore_forged(void *context, const uint8_t *bytes, size_t size)
+{
+	static uint8_t copy[GW_MESSAGE_BYTES_MAX];
+	struct forged *forged = context;
+	struct gw_arena arena;
+	const Godwit__Snapshot *piece;
+
+	gw_arena_init(&arena, GW_DECODE_BYTES_MAX);
+	piece = gw_wire_decode(&godwit__snapshot__descriptor, &arena, bytes, size);
+	assert_non_null(piece);
+	for (size_t i = 0; i < piece->n_jobs; i++) {
+		if (piece->jobs[i]->n_tasks > 0 && piece->jobs[i]->tasks[0]->former)
+			forge(piece->jobs[i]->tasks[0], forged->kind);
+	}
+	size = gw_wire_size(&piece->base);
+	gw_wire_encode(&piece->base, copy);
+	gw_arena_deinit(&arena);
+	if (forged->result == 0)
+		forged->result = gw_node_restore(forged->core, copy, size);
+	return 0;
+}
+
+static void attempts_that_cannot_be_are_not_restored(void **state)
+{
+	struct doubled d;
+
+	(void)state;
+	doubled_begin(&d, ORIGINAL, true, true);
+	for (int kind = 0; kind <= 5; kind++) {
+		struct forged forged = {.core = gw_scheduler_new(&d.w->config), .kind = kind};
+
+		assert_non_null(forged.core);
+		assert_int_equal(gw_node_snapshot(d.w->core, restore_forged, &forged), 0);
+		assert_int_equal(forged.result, kind == 0 ? 0 : -EPROTO);
+		gw_node_free(forged.core);
+	}
+	world_free(d.w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -429,6 +702,14 @@ int main(void)
 		cmocka_unit_test(policies_that_contradict_are_refused),
 		cmocka_unit_test(a_reboot_is_told_from_a_cut),
 		cmocka_unit_test(lost_records_are_found),
+		cmocka_unit_test(a_success_counts_unless_the_replacement_runs),
+		cmocka_unit_test(a_former_attempt_is_forgotten_when_it_is_over),
+		cmocka_unit_test(never_does_not_outlive_its_job),
+		cmocka_unit_test(never_does_not_wait_for_a_revoked_node),
+		cmocka_unit_test(what_is_taken_back_began_when_it_began),
+		cmocka_unit_test(silence_within_a_session_is_reconciled),
+		cmocka_unit_test(its_own_deafness_is_no_silence),
+		cmocka_unit_test(attempts_that_cannot_be_are_not_restored),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

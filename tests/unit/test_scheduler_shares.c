@@ -153,6 +153,57 @@ static void what_fits_is_found_behind_what_does_not(void **state)
 	}
 }
 
+static void cancel(struct world *w, struct gw_job_id job)
+{
+	Godwit__Body body = GODWIT__BODY__INIT;
+	Godwit__CancelRequest request = GODWIT__CANCEL_REQUEST__INIT;
+
+	request.job = gw_wire_id(&job.id);
+	body.kind_case = GODWIT__BODY__KIND_CANCEL_REQUEST;
+	body.cancel_request = &request;
+	(void)world_ask(w, &w->user, &body);
+}
+
+/* All that a user waits for goes while the plans look at its head once more; then comes a job. */
+static void a_job_after_an_emptied_queue_is_planned(void **state)
+{
+	struct world *w = world_new(64);
+	struct gw_job_id jobs[4];
+	struct gw_attempt_id attempt;
+	struct held_plan held;
+	struct gw_event event = {.kind = GW_EVENT_PLANNED};
+
+	(void)state;
+	(void)world_add(w, "east");
+	w->hold_plans = true;
+	for (uint32_t i = 0; i < 4; i++) /* each fills a plan */
+		jobs[i] = submit_as(w, 1, GW_GRID_TASKS_MAX);
+	for (uint32_t i = 0; i < 4; i++) {
+		assert_int_equal(w->plan_count, 1);
+		held = w->plans[0];
+		if (i >= 1)
+			world_info(w, 0, 4, 8 * WORLD_GIB); /* capacity has changed */
+		w->plan_count = 0;
+		event = (struct gw_event){.kind = GW_EVENT_PLANNED,
+					  .planned = {held.plan, held.result}};
+		world_step(w, &event);
+	}
+	for (uint32_t i = 0; i < 4; i++)
+		cancel(w, jobs[i]);
+	w->hold_plans = false;
+	world_release_plans(w);
+	world_down(w, 0);
+	world_up(w, 0, false);
+	world_info(w, 0, 4, 8 * WORLD_GIB);
+	world_inventory(w, 0, NULL, 0);
+	world_heartbeat(w, 0);
+	world_forget_messages(w);
+	jobs[0] = submit_as(w, 1, 1);
+	attempt = world_started(w, 0);
+	assert_true(gw_id_equal(attempt.job.id, jobs[0].id));
+	world_free(w);
+}
+
 /* Two large arrays get half of a plan each. */
 static void a_plan_is_cut_between_users(void **state)
 {
@@ -221,6 +272,7 @@ int main(void)
 		cmocka_unit_test(places_are_shared_evenly),
 		cmocka_unit_test(a_new_job_is_planned_by_itself),
 		cmocka_unit_test(what_fits_is_found_behind_what_does_not),
+		cmocka_unit_test(a_job_after_an_emptied_queue_is_planned),
 		cmocka_unit_test(a_plan_is_cut_between_users),
 		cmocka_unit_test(labels_go_with_their_nodes),
 	};
