@@ -28,12 +28,18 @@ static void failed(void *context, int error, const char *text)
 	gw_daemon_fail(context, text);
 }
 
-static void log_found(const struct gw_journal_found *found, const struct gw_fault *fault)
+static void log_found(const struct daemon *daemon, const struct gw_journal_found *found,
+		      const struct gw_fault *fault)
 {
 	gw_log("journal",
 	       "snapshot_seq=%" PRIu64 " records=%" PRIu64 " last_seq=%" PRIu64 " version=%" PRIu32
 	       " io_uring=%d",
 	       found->snapshot_seq, found->records, found->last_seq, found->version, !found->plain);
+	if (found->last_seq == 0 && daemon->epoch > 0)
+		gw_log("journal_missing", "why=\"this scheduler has led before, and its journal is "
+					  "empty: it begins anew. "
+					  "If the folder was lost or is not mounted, stop, put it "
+					  "back and start again\"");
 	if (found->damaged_snapshots > 0)
 		gw_log("journal_damaged", "snapshots=%" PRIu32 " why=\"%s\"",
 		       found->damaged_snapshots, fault->text);
@@ -71,7 +77,7 @@ int gw_embedded_begin(struct daemon *daemon, struct gw_fault *fault)
 		r = gw_journal_file_open(&options, daemon->core, &daemon->file, &found, fault);
 	if (r != 0)
 		return r;
-	log_found(&found, fault);
+	log_found(daemon, &found, fault);
 	daemon->journal = gw_journal_file_journal(daemon->file);
 	return gw_leader_begin(daemon, 0, fault);
 }

@@ -278,7 +278,8 @@ static const char *const check_details[] = {
 	"Reads DIR, or the folder journal of --state, without changing it, also while a scheduler "
 	"runs on it: every checksum, and every record as a start would apply it.",
 	"Exits 0 when a scheduler can start from it. A last write that did not end is none of the "
-	"journal's damage: nobody was told of what it held, and the next start cuts it.",
+	"journal's damage, and the next start cuts it. That records which were known to last are not "
+	"there is damage.",
 	NULL,
 };
 

@@ -202,6 +202,7 @@ def ids_are_never_given_twice(region):
         (region.folder / "scheduler" / lost).rename(region.folder / f"lost-{lost}")
         region.start_scheduler()
         region.wait_up("n1")
+        expect("said that it is missing", "event=journal_missing" in log_of(region), True)
         epochs.append(epoch())
     expect("epochs, each higher", epochs, sorted(set(epochs)))
     done = region.submit("exit 0", "after")
