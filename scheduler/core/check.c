@@ -264,6 +264,17 @@ static bool check_node(const struct node *node, char *ret_text)
 	return true;
 }
 
+/* A cursor that looks at the head once more has some of it left to look at. */
+static bool check_user(const struct user *user, char *ret_text)
+{
+	for (const struct share *share = user->shares; share; share = share->user_next) {
+		if (share->head_left > 0 && (!share->cursor || share->cursor == share->deep))
+			FAIL("the queue of a user at priority %u would hide its next job",
+			     share->priority);
+	}
+	return true;
+}
+
 bool gw_scheduler_check(const struct gw_node *scheduler, char *ret_text)
 {
 	const struct scheduler *s = (const struct scheduler *)scheduler;
@@ -275,6 +286,10 @@ bool gw_scheduler_check(const struct gw_node *scheduler, char *ret_text)
 
 		held += job->counts[TASK_PLACED] + job->counts[TASK_RUNNING];
 		if (!check_job(job, ret_text))
+			return false;
+	}
+	for (uint32_t i = 0; i < s->users.count; i++) {
+		if (!check_user(s->users.entries[i], ret_text))
 			return false;
 	}
 	for (uint32_t i = 0; i < s->nodes.count; i++) {

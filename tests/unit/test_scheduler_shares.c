@@ -171,34 +171,33 @@ static void a_job_after_an_emptied_queue_is_planned(void **state)
 	struct gw_job_id jobs[4];
 	struct gw_attempt_id attempt;
 	struct held_plan held;
-	struct gw_event event = {.kind = GW_EVENT_PLANNED};
+	struct gw_event event;
+	struct spec spec;
 
 	(void)state;
 	(void)world_add(w, "east");
+	(void)submit_as(w, 1, 1);
+	(void)world_started(w, 0); /* what is left is too small for the others */
 	w->hold_plans = true;
-	for (uint32_t i = 0; i < 4; i++) /* each fills a plan */
-		jobs[i] = submit_as(w, 1, GW_GRID_TASKS_MAX);
-	for (uint32_t i = 0; i < 4; i++) {
+	spec_init(&spec, TASK, GW_GRID_TASKS_MAX); /* each fills a plan */
+	spec.resources.memory_bytes = 8 * WORLD_GIB;
+	for (uint32_t i = 0; i < 4; i++)
+		jobs[i] = world_submit(w, &spec);
+	for (uint32_t i = 0; i < 2; i++) {
 		assert_int_equal(w->plan_count, 1);
 		held = w->plans[0];
-		if (i >= 1)
-			world_info(w, 0, 4, 8 * WORLD_GIB); /* capacity has changed */
 		w->plan_count = 0;
 		event = (struct gw_event){.kind = GW_EVENT_PLANNED,
 					  .planned = {held.plan, held.result}};
+		if (i == 1)
+			world_info(w, 0, 4, 8 * WORLD_GIB); /* capacity has changed */
 		world_step(w, &event);
 	}
 	for (uint32_t i = 0; i < 4; i++)
 		cancel(w, jobs[i]);
 	w->hold_plans = false;
-	world_release_plans(w);
-	world_down(w, 0);
-	world_up(w, 0, false);
-	world_info(w, 0, 4, 8 * WORLD_GIB);
-	world_inventory(w, 0, NULL, 0);
-	world_heartbeat(w, 0);
-	world_forget_messages(w);
 	jobs[0] = submit_as(w, 1, 1);
+	world_release_plans(w);
 	attempt = world_started(w, 0);
 	assert_true(gw_id_equal(attempt.job.id, jobs[0].id));
 	world_free(w);
