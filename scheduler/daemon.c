@@ -104,9 +104,7 @@ static bool watch_journal(void *context)
 	watch_stall(daemon, now_us);
 	if (!daemon->host)
 		return false;
-	if (daemon->silenced && daemon->journal->valid(daemon->journal, now_us))
-		gw_daemon_fail(daemon, "the lease was renewed after it had run out");
-	else if (daemon->file)
+	if (daemon->file)
 		gw_embedded_snapshot(daemon);
 	else
 		gw_standby_snapshot(daemon);

@@ -51,7 +51,6 @@ struct daemon {
 	uint64_t slow_logged_us;
 	uint32_t epoch; /* counted in STATE/epoch */
 	bool slow;      /* as last logged */
-	bool silenced;  /* the host was told that another scheduler may lead */
 	bool failed;
 };
 

@@ -97,9 +97,7 @@ static void core_failed(void *context, int error)
 {
 	struct daemon *daemon = context;
 
-	if (error == -ESTALE)
-		daemon->silenced = true; /* the journal is about to say so to standby.c */
-	else
+	if (error != -ESTALE) /* of which the journal is about to tell standby.c */
 		gw_daemon_fail(daemon, strerror(-error));
 }
 
@@ -146,6 +144,8 @@ int gw_leader_begin(struct daemon *daemon, uint64_t term, struct gw_fault *fault
 	epoch = (epoch > daemon->epoch ? epoch : daemon->epoch) + 1;
 	if (term < start_term)
 		term = start_term;
+	if (term <= daemon->options->term_above)
+		term = daemon->options->term_above + 1;
 	daemon->epoch = epoch;
 	r = write_epoch(daemon, fault);
 	if (r == 0)
@@ -161,7 +161,6 @@ int gw_leader_begin(struct daemon *daemon, uint64_t term, struct gw_fault *fault
 void gw_leader_end(struct daemon *daemon)
 {
 	daemon->host = gw_host_free(daemon->host);
-	daemon->silenced = false;
 	gw_node_free(daemon->core);
 	daemon->core = NULL;
 }

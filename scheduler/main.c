@@ -123,6 +123,15 @@ static const struct gw_option run_table[] = {
 		   .help = "records since the last snapshot after which the next is made; a start "
 			   "reads one snapshot and the records after it"},
 	 .argument = "SIZE"},
+	{.value = {.key = "term-above",
+		   .type = GW_SCHEMA_COUNT,
+		   .offset = offsetof(struct run_options, term_above),
+		   .fallback = "0",
+		   .max = INT64_MAX - 1,
+		   .help = "lead with a term above this one: once, when a journal that was set "
+			   "back to a backup makes agents refuse this scheduler for a later term "
+			   "that they heard"},
+	 .argument = "TERM"},
 	{.value = {.key = "etcd",
 		   .type = GW_SCHEMA_TEXT,
 		   .offset = offsetof(struct run_options, etcd),
@@ -278,7 +287,8 @@ static const char *const check_details[] = {
 	"Reads DIR, or the folder journal of --state, without changing it, also while a scheduler "
 	"runs on it: every checksum, and every record as a start would apply it.",
 	"Exits 0 when a scheduler can start from it. A last write that did not end is none of the "
-	"journal's damage, and the next start cuts it. That records which were known to last are not "
+	"journal's damage, and the next start cuts it. That records which were known to last are "
+	"not "
 	"there is damage.",
 	NULL,
 };

@@ -33,6 +33,7 @@
 
 #define MARK_FILE "etcd"
 #define SILENCE_US (2 * GW_US_PER_S) /* of etcd, after which nobody is kept waiting for it */
+#define OVER_US (30ll * 24 * 3600 * (int64_t)GW_US_PER_S)
 #define OWN_CERT 0u /* handle of those put at the start; enrolment's begin with 1 */
 
 #define SPREAD_US GW_US_PER_S /* in which the leader has read a certificate, and more */
@@ -227,7 +228,8 @@ static bool list_add(struct gw_scheduler_list *list, const struct gw_scheduler_p
 
 /* The leader first, then those of now, then those that were seen and are away: they may well come
  * back, and an agent that looks for a leader must not have forgotten them. */
-static void members(void *context, const struct gw_replica_member *list, size_t count, bool more)
+static void members(void *context, const struct gw_replica_member *list, size_t count, bool more,
+		    uint64_t revision)
 {
 	struct standby *standby = context;
 	struct gw_scheduler_list now = {.count = 0};
@@ -252,8 +254,7 @@ static void members(void *context, const struct gw_replica_member *list, size_t 
 		       "told "
 		       "of %u: stop some\"",
 		       GW_SCHEDULERS_MAX, GW_SCHEDULERS_MAX);
-	/* Wall time: lists of several schedulers, one after the other leader, have an order. */
-	now.version = (uint64_t)gw_reactor_now(standby->daemon->reactor).wall_us;
+	now.version = revision; /* lists of several schedulers, one after the other leader */
 	standby->list = now;
 	tell_list(standby);
 }
@@ -276,6 +277,17 @@ static bool remember_shared(struct standby *standby, struct gw_node_id node)
 	return false;
 }
 
+/* Expired for so long that no clock is to blame. */
+static bool is_over(const struct standby *standby, const uint8_t *bytes, size_t size)
+{
+	const struct daemon *daemon = standby->daemon;
+	struct gw_cert cert;
+
+	return gw_cert_verify(bytes, size, daemon->keys->signing_key,
+			      gw_reactor_now(daemon->reactor).wall_us - OVER_US,
+			      &cert) == GW_CERT_EXPIRED;
+}
+
 static void cert(void *context, const char *node, const uint8_t *bytes, size_t size)
 {
 	struct standby *standby = context;
@@ -284,11 +296,16 @@ static void cert(void *context, const char *node, const uint8_t *bytes, size_t s
 	struct gw_node_id id;
 	int r;
 
-	if (!gw_id_parse_hex(node, &id.id) || !remember_shared(standby, id))
+	if (!gw_id_parse_hex(node, &id.id))
 		return;
+	(void)remember_shared(standby, id); /* else it is put once more, which changes nothing */
 	r = gw_identities_add(identities, bytes, size, &fault);
-	/* Known already, or expired: as it should be. */
-	if (r != 0 && r != -EINVAL && !gw_identities_find(identities, id))
+	if (r == 0)
+		return;
+	if (is_over(standby, bytes, size))
+		(void)gw_journal_etcd_drop_cert(standby->etcd, node, bytes,
+						size);                /* or a later start */
+	else if (r != -EINVAL && !gw_identities_find(identities, id)) /* known, or just expired */
 		gw_log("certificate_refused", "node=%s why=\"%s\"", node, fault.text);
 }
 
@@ -319,13 +336,15 @@ static void put_own(struct standby *standby)
 {
 	const struct gw_identities *identities = standby->daemon->identities;
 	const struct gw_identity *identity;
+	int64_t wall_us = gw_reactor_now(standby->daemon->reactor).wall_us;
 	uint8_t bytes[GW_CERT_BYTES_MAX];
 	size_t size;
 
 	if (standby->own_waits)
 		return;
 	while ((identity = gw_identities_at(identities, standby->next_own))) {
-		if (!identity->revoked && !gw_table_find(&standby->shared, &identity->node) &&
+		if (!identity->revoked && identity->cert.not_after_wall_us > wall_us &&
+		    !gw_table_find(&standby->shared, &identity->node) &&
 		    gw_identities_read(identities, identity->node, bytes, &size) == 0) {
 			if (put(standby, identity->node, bytes, size, OWN_CERT) != 0)
 				return; /* too many wait: again with the next that is kept */

@@ -280,6 +280,15 @@ int gw_journal_etcd_put_cert(struct gw_journal_etcd *journal, const char *node,
 	return gw_replica_put_cert(journal->replica, node, bytes, size, handle);
 }
 
+int gw_journal_etcd_drop_cert(struct gw_journal_etcd *journal, const char *node,
+			      const uint8_t *bytes, size_t size)
+{
+	int error = gw_replica_drop_cert(journal->replica, node, bytes, size);
+
+	gw_reactor_defer(journal->reactor, &journal->pump);
+	return error;
+}
+
 void gw_journal_etcd_stop(struct gw_journal_etcd *journal)
 {
 	gw_replica_stop(journal->replica, gw_clock_mono_us());

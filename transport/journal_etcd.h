@@ -48,6 +48,9 @@ int gw_journal_etcd_snapshot(struct gw_journal_etcd *journal, const struct gw_no
  * gw_replica_put_cert. */
 int gw_journal_etcd_put_cert(struct gw_journal_etcd *journal, const char *node,
 			     const uint8_t *bytes, size_t size, uint64_t handle);
+/* As gw_replica_drop_cert. */
+int gw_journal_etcd_drop_cert(struct gw_journal_etcd *journal, const char *node,
+			      const uint8_t *bytes, size_t size);
 /* Begins to stop in order: a leader's standby takes over at once. */
 void gw_journal_etcd_stop(struct gw_journal_etcd *journal);
 void gw_journal_etcd_status(const struct gw_journal_etcd *journal,

@@ -75,10 +75,10 @@ struct gw_replica_calls {
 	void (*durable)(void *context, uint64_t seq);
 	/* It cannot go on: what etcd holds is damaged or not ours, or the owner failed. */
 	void (*failed)(void *context, int error, const char *text);
-	/* Who is there, by name, the own one included; `more`: so many that others are left out.
-	 * Told when it changes. */
+	/* Who is there, by name, the own one included; `more`: so many that others are left out;
+	 * `revision`: of etcd, larger with each change, whoever is told. Told when it changes. */
 	void (*members)(void *context, const struct gw_replica_member *members, size_t count,
-			bool more);
+			bool more, uint64_t revision);
 	/* A certificate, old or new; one's own too. */
 	void (*cert)(void *context, const char *node, const uint8_t *bytes, size_t size);
 	/* The certificate put with this handle lasts. */
@@ -129,6 +129,11 @@ bool gw_replica_valid(const struct gw_replica *replica, uint64_t now_us);
  * -EMSGSIZE; -EINVAL: `node` is not a name; -ENOMEM. */
 int gw_replica_put_cert(struct gw_replica *replica, const char *node, const uint8_t *bytes,
 			size_t size, uint64_t handle);
+
+/* Any role: the certificate told of `node` is of no use any more; it goes, unless another stands
+ * there meanwhile. As put_cert, but nothing is called; when it fails, it stays. */
+int gw_replica_drop_cert(struct gw_replica *replica, const char *node, const uint8_t *bytes,
+			 size_t size);
 
 /* Where the bytes of a snapshot come from. */
 struct gw_replica_source {

@@ -73,6 +73,7 @@ struct mark {
 struct cert {
 	struct cert *next;
 	uint64_t handle;
+	bool drops; /* to be taken out of etcd, if it is these bytes */
 	char node[GW_REPLICA_NAME_BYTES];
 	size_t size;
 	uint8_t bytes[];
@@ -205,6 +206,7 @@ bool make_upload(struct gw_replica *replica, struct gw_store_request *request);
 void answer_upload(struct gw_replica *replica, uint64_t now_us,
 		   const struct gw_store_answer *answer);
 void drop_upload(struct gw_replica *replica);
+/* Certificates. */
 void make_cert(struct gw_replica *replica, struct gw_store_request *request);
 void answer_cert(struct gw_replica *replica, const struct gw_store_answer *answer);
 void drop_certs(struct gw_replica *replica);

@@ -499,7 +499,8 @@ static bool put_member(struct gw_replica *replica, size_t place, const struct gw
 
 /* Tells the members when they changed: the first by name, and this one whatever its name. */
 static void take_members(struct gw_replica *replica, const struct gw_store_found *found,
-			 const struct gw_store_kv *own, const struct gw_store_kv *leader)
+			 const struct gw_store_kv *own, const struct gw_store_kv *leader,
+			 uint64_t revision)
 {
 	char name[GW_REPLICA_NAME_BYTES];
 	char address[GW_REPLICA_ADDRESS_BYTES];
@@ -520,7 +521,7 @@ static void take_members(struct gw_replica *replica, const struct gw_store_found
 	replica->left_out = found->more;
 	if (changed)
 		replica->options.calls.members(replica->options.calls.context, replica->members,
-					       count, replica->left_out);
+					       count, replica->left_out, revision);
 }
 
 static void answer_look(struct gw_replica *replica, uint64_t now_us,
@@ -531,7 +532,8 @@ static void answer_look(struct gw_replica *replica, uint64_t now_us,
 	const struct gw_store_kv *own = only_kv(&answer->found[LOOK_OWN]);
 	bool joined = own && own->lease == replica->lease;
 
-	take_members(replica, &answer->found[LOOK_MEMBERS], own, leader);
+	take_members(replica, &answer->found[LOOK_MEMBERS], own, leader,
+		     (uint64_t)answer->revision);
 	if (replica->role == GW_REPLICA_LEADER &&
 	    (!leader || (uint64_t)leader->create_revision != replica->term)) {
 		step_down(replica, now_us, "the leader key in etcd is gone or another's");

@@ -605,8 +605,8 @@ void answer_upload(struct gw_replica *replica, uint64_t now_us,
 
 /* Certificates. */
 
-int gw_replica_put_cert(struct gw_replica *replica, const char *node, const uint8_t *bytes,
-			size_t size, uint64_t handle)
+static int queue_cert(struct gw_replica *replica, const char *node, const uint8_t *bytes,
+		      size_t size, uint64_t handle, bool drops)
 {
 	struct cert *cert;
 
@@ -619,7 +619,7 @@ int gw_replica_put_cert(struct gw_replica *replica, const char *node, const uint
 	cert = malloc(sizeof(*cert) + size);
 	if (!cert)
 		return -ENOMEM;
-	*cert = (struct cert){.handle = handle, .size = size};
+	*cert = (struct cert){.handle = handle, .drops = drops, .size = size};
 	(void)snprintf(cert->node, sizeof(cert->node), "%s", node);
 	memcpy(cert->bytes, bytes, size);
 	if (replica->cert_last)
@@ -629,6 +629,21 @@ int gw_replica_put_cert(struct gw_replica *replica, const char *node, const uint
 	replica->cert_last = cert;
 	replica->cert_count++;
 	return 0;
+}
+
+int gw_replica_put_cert(struct gw_replica *replica, const char *node, const uint8_t *bytes,
+			size_t size, uint64_t handle)
+{
+	return queue_cert(replica, node, bytes, size, handle, false);
+}
+
+int gw_replica_drop_cert(struct gw_replica *replica, const char *node, const uint8_t *bytes,
+			 size_t size)
+{
+	/* Room is left for those that joiners wait for. */
+	if (replica->cert_count >= GW_REPLICA_CERTS_WAITING_MAX / 2)
+		return -ENOBUFS;
+	return queue_cert(replica, node, bytes, size, 0, true);
 }
 
 static void drop_first_cert(struct gw_replica *replica)
@@ -657,6 +672,16 @@ void make_cert(struct gw_replica *replica, struct gw_store_request *request)
 
 	(void)snprintf(word, sizeof(word), "certs/%s", cert->node);
 	gw_layout_key(replica->prefix, word, key);
+	if (cert->drops) {
+		struct gw_store_compare *compare = &request->compares[request->compare_count++];
+
+		memcpy(compare->key, key, sizeof(key));
+		compare->by_value = true;
+		compare->value.bytes = cert->bytes;
+		compare->value.size = cert->size;
+		add_delete(request, key, "");
+		return;
+	}
 	op = add_op(request, GW_STORE_PUT, key);
 	op->value.bytes = cert->bytes;
 	op->value.size = cert->size;
@@ -667,9 +692,11 @@ void make_cert(struct gw_replica *replica, struct gw_store_request *request)
 void answer_cert(struct gw_replica *replica, const struct gw_store_answer *answer)
 {
 	uint64_t handle = replica->cert_first->handle;
+	bool drops = replica->cert_first->drops;
 
 	if (answer->result != GW_STORE_DONE)
 		return; /* the same again, later */
 	drop_first_cert(replica);
-	replica->options.calls.cert_kept(replica->options.calls.context, handle);
+	if (!drops)
+		replica->options.calls.cert_kept(replica->options.calls.context, handle);
 }

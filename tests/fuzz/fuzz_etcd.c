@@ -87,8 +87,9 @@ static void on_failed(void *context, int error, const char *text)
 }
 
 static void on_members(void *context, const struct gw_replica_member *members, size_t count,
-		       bool more)
+		       bool more, uint64_t revision)
 {
+	(void)revision;
 	(void)more;
 	(void)context;
 	CHECK(count <= GW_REPLICA_MEMBERS_MAX);

@@ -183,8 +183,10 @@ static void failed(void *context, int error, const char *text)
 	gw_reactor_stop(member->reactor);
 }
 
-static void members(void *context, const struct gw_replica_member *list, size_t count, bool more)
+static void members(void *context, const struct gw_replica_member *list, size_t count, bool more,
+		    uint64_t revision)
 {
+	(void)revision;
 	(void)more;
 	(void)context;
 	(void)printf("members");

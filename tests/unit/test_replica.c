@@ -260,8 +260,10 @@ static void on_failed(void *context, int error, const char *text)
 	member->world->dead = true;
 }
 
-static void on_members(void *context, const struct gw_replica_member *list, size_t count, bool more)
+static void on_members(void *context, const struct gw_replica_member *list, size_t count, bool more,
+		       uint64_t revision)
 {
+	(void)revision;
 	(void)more;
 	(void)context;
 	for (size_t i = 1; i < count; i++)

@@ -30,6 +30,7 @@ struct world {
 	uint64_t durable_seq;
 	uint32_t durable_calls;
 	uint32_t resets;
+	uint32_t kept_certs;
 	size_t members;
 	bool more_members;
 	uint32_t snapshots_kept;
@@ -92,8 +93,10 @@ static void on_failed(void *context, int error, const char *text)
 	(void)snprintf(world.reason, sizeof(world.reason), "%s", text);
 }
 
-static void on_members(void *context, const struct gw_replica_member *list, size_t count, bool more)
+static void on_members(void *context, const struct gw_replica_member *list, size_t count, bool more,
+		       uint64_t revision)
 {
+	(void)revision;
 	(void)more;
 	(void)context;
 	(void)list;
@@ -113,6 +116,7 @@ static void on_cert_kept(void *context, uint64_t handle)
 {
 	(void)context;
 	(void)handle;
+	world.kept_certs++;
 }
 
 static void on_stopped(void *context)
@@ -617,6 +621,27 @@ static void more_members_than_are_read(void **state)
 	assert_int_equal(world.etcd.puts, puts); /* it has joined, and knows it */
 }
 
+static void a_certificate_goes_unless_another_came(void **state)
+{
+	const uint8_t old = 'o';
+	const uint8_t new = 'n';
+
+	(void)state;
+	put("certs/x", &old, 1);
+	put("certs/y", &new, 1);
+	lead();
+	assert_int_equal(gw_replica_drop_cert(world.replica, "x", &old, 1), 0);
+	assert_int_equal(gw_replica_drop_cert(world.replica, "y", &old, 1), 0);
+	run_to(world.now_us + GW_US_PER_S);
+	assert_null(replica_model_find(&world.etcd, PREFIX "/certs/x"));
+	assert_non_null(replica_model_find(&world.etcd, PREFIX "/certs/y"));
+	assert_int_equal(world.kept_certs, 0);
+	world.silent = true;
+	while (gw_replica_drop_cert(world.replica, "x", &old, 1) == 0)
+		;
+	assert_int_equal(gw_replica_put_cert(world.replica, "x", &old, 1, 1), 0);
+}
+
 /* Answers that are large take longer than one read may on a thin path. */
 static void reads_less_of_a_slow_etcd(void **state)
 {
@@ -662,6 +687,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(deletes_in_slices, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(counts_what_a_snapshot_lacks, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(more_members_than_are_read, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_certificate_goes_unless_another_came, set_up,
+						tear_down),
 		cmocka_unit_test_setup_teardown(reads_less_of_a_slow_etcd, set_up, tear_down),
 	};
 
