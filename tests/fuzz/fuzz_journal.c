@@ -21,6 +21,7 @@ enum {
 	FLAG_ID = 4,
 	FLAG_SEQ = 8,
 	FLAG_DURABLE = 16,
+	FLAG_MARK = 32,
 };
 
 static void put64(uint8_t *at, uint64_t value)
@@ -102,6 +103,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 		mend(copy, size);
 	if (flags & FLAG_SNAPSHOT)
 		expect.kind = GW_JOURNAL_SNAPSHOT;
+	if (flags & FLAG_MARK)
+		expect.kind = GW_JOURNAL_MARK;
 	if (flags & FLAG_ID)
 		expect.id = &id;
 	if (flags & FLAG_SEQ)
