@@ -281,11 +281,13 @@ static bool remember_shared(struct standby *standby, struct gw_node_id node)
 static bool is_over(const struct standby *standby, const uint8_t *bytes, size_t size)
 {
 	const struct daemon *daemon = standby->daemon;
+	int64_t wall_us = gw_reactor_now(daemon->reactor).wall_us;
 	struct gw_cert cert;
 
-	return gw_cert_verify(bytes, size, daemon->keys->signing_key,
-			      gw_reactor_now(daemon->reactor).wall_us - OVER_US,
-			      &cert) == GW_CERT_EXPIRED;
+	/* EXPIRED is also what is not valid yet. */
+	return gw_cert_verify(bytes, size, daemon->keys->signing_key, wall_us, &cert) ==
+		       GW_CERT_EXPIRED &&
+	       wall_us - OVER_US > cert.not_after_wall_us;
 }
 
 static void cert(void *context, const char *node, const uint8_t *bytes, size_t size)
