@@ -189,9 +189,9 @@ static void lease_ends_unheard(void **state)
 	fixture_pass(f, HOUR_US - GRACE_US - 1); /* gone by the lease's end: killed before */
 	fixture_expect(f, "");
 	fixture_pass(f, 1);
-	fixture_expect(f, "KILL 1/0/1\n");
+	fixture_expect(f, "END LEASE 1/0/1\n");
 	fixture_pass(f, HOUR_US);
-	fixture_expect(f, "KILL 2/0/1\n");
+	fixture_expect(f, "END LEASE 2/0/1\n");
 	fixture_exited(f, id(1), EXITED, 0);
 	fixture_exited(f, id(2), EXITED, 0);
 	fixture_pass(f, 24 * HOUR_US);
@@ -220,7 +220,7 @@ static void lease_is_renewed_from_the_sending(void **state)
 	fixture_pass(f, 5 * GW_US_PER_S - GW_US_PER_S / 4 - 1);
 	fixture_expect(f, "");
 	fixture_pass(f, 1);
-	fixture_expect(f, "KILL 1/0/1\n");
+	fixture_expect(f, "END LEASE 1/0/1\n");
 }
 
 static void adopted_lease_goes_on(void **state)
@@ -241,7 +241,7 @@ static void adopted_lease_goes_on(void **state)
 	fixture_expect(f, "");
 	fixture_pass(f, 1); /* a grace before 60 s after the heartbeat answered, by the agent before
 			       this one */
-	fixture_expect(f, "KILL 1/0/1\n");
+	fixture_expect(f, "END LEASE 1/0/1\n");
 }
 
 static void refuses_starts(void **state)

@@ -200,7 +200,8 @@ static void write_down(struct fixture *fixture, const struct gw_effect *effect)
 		print_order(out, "SPAWN", effect->spawn.attempt);
 		break;
 	case GW_EFFECT_KILL:
-		print_order(out, "KILL", effect->kill.attempt);
+		print_order(out, effect->kill.lease_ended ? "END LEASE" : "KILL",
+			    effect->kill.attempt);
 		break;
 	case GW_EFFECT_FORGET:
 		print_order(out, "FORGET", effect->forget.attempt);

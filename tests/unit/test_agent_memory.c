@@ -137,7 +137,7 @@ static void a_reboot_begins_leases_anew(void **state)
 	fixture_pass(f, 50 * GW_US_PER_S - 1);
 	fixture_expect(f, "");
 	fixture_pass(f, 1);
-	fixture_expect(f, "KILL 1/0/1\n");
+	fixture_expect(f, "END LEASE 1/0/1\n");
 }
 
 static int keep_piece(void *context, const uint8_t *bytes, size_t size)

@@ -112,9 +112,66 @@ static void ends_leases(void **state)
 	fixture_send_spawn(f, brief, "exec sleep 1000", set_short_lease);
 	fixture_wait_for(f, GW_KEEPER_EXITED, brief);
 	assert_int_equal(f->signal, SIGKILL);
+	assert_int_equal(f->state_seen, LOST);
+	assert_string_equal(f->error, "its lease ended");
 	assert_int_equal(gw_keeper_kill(f->client, ++f->request, &lasting, 0, false), 0);
 	fixture_wait_for(f, GW_KEEPER_SPAWNED, lasting); /* it was running until now */
 	fixture_wait_for(f, GW_KEEPER_EXITED, lasting);
+	assert_int_equal(f->state_seen, EXITED);
+}
+
+/* An agent ends it in time, and the keeper that finds the record says why. */
+static void tells_why_a_lease_was_ended(void **state)
+{
+	struct fixture *f = *state;
+	struct gw_attempt_id id = fixture_id(1);
+
+	fixture_start(f);
+	fixture_spawn(f, id, "trap 'exit 0' TERM; while :; do sleep 0.01; done", NULL);
+	assert_int_equal(gw_keeper_kill(f->client, ++f->request, &id, 60 * GW_US_PER_S, true), 0);
+	fixture_wait_for(f, GW_KEEPER_EXITED, id);
+	assert_int_equal(f->state_seen, LOST);
+	f->state_seen = 0;
+	fixture_kill9(f);
+	fixture_start(f);
+	assert_int_equal(f->state_seen, LOST);
+	assert_string_equal(f->error, "its lease ended");
+}
+
+static bool is_stopped(void *data)
+{
+	const struct fixture *f = data;
+	char path[64];
+	char text[512] = "";
+	FILE *file;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/stat", f->keeper);
+	file = fopen(path, "r");
+	assert_non_null(file);
+	assert_non_null(fgets(text, sizeof(text), file));
+	(void)fclose(file);
+	return strstr(text, ") T ") != NULL;
+}
+
+/* A keeper that was stopped finds a lease over, and its renewal last of much that was said. */
+static void hears_before_it_ends_a_lease(void **state)
+{
+	struct fixture *f = *state;
+	struct gw_attempt_id id = fixture_id(1);
+
+	fixture_start(f);
+	assert_int_equal(kill(f->keeper, SIGSTOP), 0);
+	assert_true(fixture_until(is_stopped, f));
+	fixture_send_spawn(f, id, "exec sleep 1000", set_short_lease);
+	for (int i = 0; i < 40; i++)
+		assert_int_equal(gw_keeper_renew(f->client, ++f->request, 0), 0);
+	assert_int_equal(gw_keeper_renew(f->client, ++f->request, UINT64_MAX / 2), 0);
+	assert_int_equal(kill(f->keeper, SIGCONT), 0);
+	fixture_wait_for(f, GW_KEEPER_SPAWNED, id);
+	assert_int_equal(gw_keeper_kill(f->client, ++f->request, &id, 0, false), 0);
+	fixture_wait_for(f, GW_KEEPER_EXITED, id);
+	assert_int_equal(f->state_seen, EXITED);
+	assert_string_equal(f->error, "");
 }
 
 /* A renewal counts for leases that began before it, and for nobody longer than it says. */
@@ -510,7 +567,7 @@ static void is_alone_in_its_folder(void **state)
 	char text[1024];
 
 	fixture_start(f);
-	assert_int_equal(run_refused(f->state, f->socket, text, sizeof(text)), 1);
+	assert_int_equal(run_refused(f->state, f->socket, text, sizeof(text)), GW_KEEPER_EXIT_HELD);
 	assert_non_null(strstr(text, "held by another keeper"));
 	fixture_spawn(f, fixture_id(20), "true", NULL); /* and the first one was not disturbed */
 }
@@ -686,6 +743,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(outlives_its_agent),
 		TEST(ends_leases),
+		TEST(tells_why_a_lease_was_ended),
+		TEST(hears_before_it_ends_a_lease),
 		TEST(renews_leases),
 		TEST(tells_an_exit_until_it_is_acknowledged),
 		TEST(refuses_to_forget_what_runs),
