@@ -173,8 +173,27 @@ def one_place_for_the_journal(region):
     region.wait_up("n1")
 
 
+def terms_after_a_backup(region):
+    """An operator says above which term to lead; later terms follow from it."""
+    for name in sorted(region.ports):
+        region.processes[name].terminate()
+        expect("exit code", region.processes[name].wait(10), 0)
+    region.serve("a", "--term-above", "5000000000")
+    region.wait_leader("a")
+    if "term=5000000001 " not in region.log("a"):
+        raise Failed(f"the term: {region.log('a')}")
+    region.wait_up("n1")
+    region.serve("b")
+    region.wait_following("b")
+    region.kill("a")
+    region.wait_leader("b")
+    if "term=5000000002 " not in region.log("b"):
+        raise Failed(f"the next term: {region.log('b')}")
+    region.wait_up("n1")
+
+
 TESTS = [leader_killed, killed_under_load, leader_stopped, leader_paused, joined_anywhere, etcd_away,
-         one_place_for_the_journal]
+         one_place_for_the_journal, terms_after_a_backup]
 
 
 def main():

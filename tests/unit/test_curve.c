@@ -242,6 +242,28 @@ static void endpoints_are_checked(void **state)
 	}
 }
 
+/* A list that was told ends in a region file, whose numbers are signed. */
+static void versions_of_lists_are_checked(void **state)
+{
+	Godwit__SchedulerPlace place = GODWIT__SCHEDULER_PLACE__INIT;
+	Godwit__SchedulerPlace *places[] = {&place};
+	Godwit__SchedulerList message = GODWIT__SCHEDULER_LIST__INIT;
+	struct gw_scheduler_list list;
+	char endpoint[] = "tcp://10.0.0.1:7100";
+
+	(void)state;
+	place.state = endpoint;
+	place.heartbeat = endpoint;
+	message.places = places;
+	message.n_places = 1;
+	message.version = INT64_MAX;
+	assert_true(gw_schedulers_read(&message, &list));
+	message.version = (uint64_t)INT64_MAX + 1;
+	assert_false(gw_schedulers_read(&message, &list));
+	message.version = GW_SCHEDULERS_PINNED;
+	assert_false(gw_schedulers_read(&message, &list));
+}
+
 static void endpoints_change_ports(void **state)
 {
 	char endpoint[GW_ENDPOINT_BYTES_MAX + 1];
@@ -329,6 +351,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(regions_of_the_first_form_load, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(other_files_are_not_regions, set_up, tear_down),
 		cmocka_unit_test(endpoints_are_checked),
+		cmocka_unit_test(versions_of_lists_are_checked),
 		cmocka_unit_test(endpoints_change_ports),
 		cmocka_unit_test_setup_teardown(identities_last, set_up, tear_down),
 	};
