@@ -4,17 +4,20 @@
 #include "agent/keeper/attempts.h"
 #include "proto/base/time.h"
 
+/* mono_us at which a lease of this length from this time ends, with all renewals heard. */
+static uint64_t end_us_of(const struct gw_leases *leases, uint64_t lease_us, uint64_t from_us)
+{
+	if (leases->renewed_us > from_us)
+		from_us = leases->renewed_us;
+	return lease_us < GW_NEVER_US - from_us ? from_us + lease_us : GW_NEVER_US;
+}
+
 /* mono_us; GW_NEVER_US: it has none, or is ended already. */
 static uint64_t lease_end_us(const struct gw_leases *leases, const struct gw_attempt *attempt)
 {
-	uint64_t from_us = attempt->lease_from_us;
-
 	if (attempt->lease_us == 0 || attempt->lease_ended || !attempt->has_child)
 		return GW_NEVER_US;
-	if (leases->renewed_us > from_us)
-		from_us = leases->renewed_us;
-	return attempt->lease_us < GW_NEVER_US - from_us ? from_us + attempt->lease_us
-							 : GW_NEVER_US;
+	return end_us_of(leases, attempt->lease_us, attempt->lease_from_us);
 }
 
 /* Waits for the first lease to end, which may be in the past: nothing is ended here, in the middle
@@ -69,6 +72,12 @@ void gw_leases_renew(struct gw_leases *leases, uint64_t renewed_us)
 	if (renewed_us > leases->renewed_us)
 		leases->renewed_us = renewed_us;
 	arm(leases);
+}
+
+bool gw_leases_over(const struct gw_leases *leases, uint64_t lease_us, uint64_t lease_from_us)
+{
+	return lease_us > 0 && lease_from_us > 0 &&
+	       end_us_of(leases, lease_us, lease_from_us) <= gw_loop_now_us();
 }
 
 void gw_leases_began(struct gw_leases *leases)

@@ -27,6 +27,9 @@ void gw_leases_init(struct gw_leases *leases, struct gw_attempts *attempts,
 void gw_leases_deinit(struct gw_leases *leases);
 /* An agent's word; an older one than is known changes nothing. */
 void gw_leases_renew(struct gw_leases *leases, uint64_t renewed_us);
+/* True: an attempt with this lease (0: none) from this time (mono; 0: from its start) would begin
+ * after its end, when the scheduler may have started its task elsewhere. */
+bool gw_leases_over(const struct gw_leases *leases, uint64_t lease_us, uint64_t lease_from_us);
 /* An attempt was started: its lease may be the first to end. */
 void gw_leases_began(struct gw_leases *leases);
 

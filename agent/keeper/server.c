@@ -352,11 +352,21 @@ static bool hosts_own(int error)
 
 static void handle_spawn(struct gw_server_client *client, const struct gw_request *request)
 {
+	const Godwit__TaskStart *start = request->message->spawn->start;
+	struct gw_server *server = client->server;
 	struct gw_attempt *attempt;
 	char error[GW_ATTEMPTS_ERROR_BYTES];
-	int result = gw_attempts_spawn(client->server->attempts, &request->attempt,
-				       request->message->spawn, &attempt, error);
+	int result;
 
+	/* The agent looked too, but may have been stopped since. */
+	if (!gw_attempts_find(server->attempts, &request->attempt) &&
+	    gw_leases_over(&server->leases, start->lease_us, start->lease_from_us)) {
+		say_state(client, request, GODWIT__ATTEMPT_STATE__ATTEMPT_FAILED_TO_START,
+			  "its lease was over when it came to be started", true);
+		return;
+	}
+	result = gw_attempts_spawn(server->attempts, &request->attempt, request->message->spawn,
+				   &attempt, error);
 	if (result) {
 		say_state(client, request,
 			  result == -ESTALE ? GODWIT__ATTEMPT_STATE__ATTEMPT_TOMBSTONE

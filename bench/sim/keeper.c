@@ -229,6 +229,25 @@ static void term(struct sim_attempt *attempt)
 		sim_timer_set(world, &attempt->kill, kill_us);
 }
 
+/* By the host's own clock, with all renewals heard. */
+static uint64_t lease_end_us(const struct sim_attempt *attempt)
+{
+	const struct sim_keeper *keeper = attempt->keeper;
+
+	return attempt->lease_us + (attempt->lease_from_us > keeper->renewed_us
+					    ? attempt->lease_from_us
+					    : keeper->renewed_us);
+}
+
+static bool lease_over(const struct sim_attempt *attempt)
+{
+	const struct sim_keeper *keeper = attempt->keeper;
+
+	return attempt->lease_us > 0 && attempt->lease_from_us > 0 &&
+	       sim_clock_true(&keeper->host->clock, lease_end_us(attempt)) <=
+		       keeper->host->world->now_us;
+}
+
 /* Began to run, or came to its own end. */
 static void live(struct sim_timer *timer)
 {
@@ -240,7 +259,8 @@ static void live(struct sim_timer *timer)
 		end(attempt, GODWIT__ATTEMPT_STATE__ATTEMPT_EXITED, attempt->signal);
 		return;
 	}
-	if (sim_chance_ppm(world, SPAWN_FAILS_PPM)) {
+	attempt->declined = lease_over(attempt);
+	if (attempt->declined || sim_chance_ppm(world, SPAWN_FAILS_PPM)) {
 		attempt->state = GODWIT__ATTEMPT_STATE__ATTEMPT_FAILED_TO_START;
 		attempt->ended_us = world->now_us;
 		keeper->ops->ended(keeper, attempt);
@@ -283,12 +303,10 @@ static void lease_end(struct sim_timer *timer)
 static void watch_lease(struct sim_attempt *attempt)
 {
 	const struct sim_keeper *keeper = attempt->keeper;
-	uint64_t from_us = attempt->lease_from_us > keeper->renewed_us ? attempt->lease_from_us
-								       : keeper->renewed_us;
 	bool due = !keeper->down && attempt->ended_us == 0 && attempt->lease_us > 0;
 
 	sim_timer_set(keeper->host->world, &attempt->lease,
-		      due ? sim_clock_true(&keeper->host->clock, from_us + attempt->lease_us)
+		      due ? sim_clock_true(&keeper->host->clock, lease_end_us(attempt))
 			  : GW_NEVER_US);
 }
 
@@ -355,7 +373,10 @@ static void tell(struct sim_attempt *attempt)
 		event.spawned.pid = 1000;
 		event.spawned.starting = attempt->state == GODWIT__ATTEMPT_STATE__ATTEMPT_STARTING;
 		if (attempt->state == GODWIT__ATTEMPT_STATE__ATTEMPT_FAILED_TO_START)
-			event.spawned.error = "the program cannot be run: out of processes";
+			event.spawned.error =
+				attempt->declined ? "its lease was over when it came to be started"
+						  : "the program cannot be run: out of processes";
+		event.spawned.declined = attempt->declined;
 	} else {
 		event.kind = GW_EVENT_EXITED;
 		event.exited.attempt = attempt->id;

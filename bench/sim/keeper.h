@@ -26,8 +26,9 @@ struct sim_attempt {
 	Godwit__AttemptState state;
 	bool stubborn;
 	bool lease_ended; /* it is ended for that, and told as lost */
-	bool doomed;    /* KILL came while it was starting */
-	bool forgotten; /* to be dropped once it has ended */
+	bool declined;    /* its lease was over before it began */
+	bool doomed;      /* KILL came while it was starting */
+	bool forgotten;   /* to be dropped once it has ended */
 	uint32_t signal;
 	uint32_t exit_code;
 	uint32_t cpu_milli;
