@@ -337,6 +337,27 @@ def server_leader_killed(etcd):
               f"{', '.join(f'{t:.2f}' for t in times)} s")
 
 
+def fill(etcd):
+    try:
+        while True:
+            etcd.put("/junk", "j" * 500000)
+    except Failed as error:
+        expect("the quota is used up", "space exceeded" in str(error), True)
+
+
+def stopped_while_full(etcd):
+    """A leader whose last record etcd does not take still ends, and gives its lease back."""
+    with Member(etcd, "a") as member:
+        member.wait("leader ")
+        fill(etcd)
+        member.append("never")
+        member.wait("stalled etcd is full")
+        member.tell("stop")
+        member.wait("stopped")
+        expect("exit code", member.process.wait(10), 0)
+        expect("the leader key", "/godwit/test/leader" in etcd.keys("/godwit/test/"), False)
+
+
 def server_full(etcd):
     """etcd without space: new work is refused with what to do, and after that was done it goes on,
     under the same leader."""
@@ -344,11 +365,7 @@ def server_full(etcd):
         member.wait("leader ")
         member.append("one")
         member.wait_durable(1)
-        try:
-            while True:
-                etcd.put("/junk", "j" * 500000)
-        except Failed as error:
-            expect("the quota is used up", "space exceeded" in str(error), True)
+        fill(etcd)
         member.append("two")
         expect("what to do is said", "etcdctl" in member.wait("stalled etcd is full"), True)
         etcd.free_space()
@@ -496,6 +513,7 @@ TESTS = {test.__name__: (test, options) for test, options in [
     (server_leader_killed, {"count": 3}),
     (silent_server, {"count": 3}),
     (server_full, {"quota_bytes": 8 << 20}),
+    (stopped_while_full, {"quota_bytes": 8 << 20}),
     (snapshots, {}),
     (roster, {}),
     (secured, {"tls": True}),
