@@ -65,7 +65,6 @@ void sim_client_deinit(struct sim_client *client)
 	while (client->requests)
 		end_request(client->requests);
 	for (uint32_t i = 0; i < client->order_count; i++) {
-		free(client->orders[i]->attempts);
 		free(client->orders[i]);
 	}
 	free(client->orders);
@@ -326,8 +325,6 @@ static struct sim_order *new_order(struct sim_client *client)
 	order->output_bps = order->follow ? 1000 : 0;
 	if (order->gang)
 		fit_gang(scenario, order);
-	order->attempts = calloc(order->task_count, sizeof(*order->attempts));
-	CHECK(order->attempts);
 	return order;
 }
 
@@ -475,14 +472,10 @@ static void take_job(struct sim_client *client, struct sim_order *order, const G
 	for (size_t i = 0; i < job->n_tasks && !world->stopped; i++) {
 		const Godwit__TaskInfo *info = job->tasks[i];
 
-		/* A former attempt may be kept instead of its replacement. */
-		if (info->task_index != i ||
-		    (info->attempt < order->attempts[i] && !order->at_once))
+		if (info->task_index != i)
 			sim_check_broken(&client->grid->check,
-					 "task %zu of job-%" PRIu32
-					 " goes back from attempt %" PRIu32 " to %" PRIu32,
-					 i, order->number, order->attempts[i], info->attempt);
-		order->attempts[i] = info->attempt;
+					 "task %zu of job-%" PRIu32 " is told as task %" PRIu32, i,
+					 order->number, info->task_index);
 		if (ended)
 			check_end(client, order, info);
 	}

@@ -47,10 +47,9 @@ struct sim_order {
 	uint64_t memory_bytes;
 	uint64_t run_us;
 	uint64_t output_bps;
-	uint64_t offset;    /* of the output read so far */
-	uint32_t attempt;   /* whose output that is */
-	uint32_t *attempts; /* [task_count] newest seen of each */
-	char told[320];     /* its state and why it waits, when last looked at */
+	uint64_t offset;  /* of the output read so far */
+	uint32_t attempt; /* whose output that is */
+	char told[320];   /* its state and why it waits, when last looked at */
 };
 
 /* A request under way, or an answer; freed when answered or given up. */
