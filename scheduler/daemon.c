@@ -100,10 +100,13 @@ static bool watch_journal(void *context)
 {
 	struct daemon *daemon = context;
 	uint64_t now_us = gw_reactor_now(daemon->reactor).mono_us;
+	struct gw_fault fault = {""};
 
 	watch_stall(daemon, now_us);
 	if (!daemon->host)
 		return false;
+	if (gw_leader_catch_up(daemon, now_us, &fault) != 0)
+		gw_daemon_fail(daemon, fault.text);
 	if (daemon->file)
 		gw_embedded_snapshot(daemon);
 	else

@@ -64,6 +64,9 @@ int gw_leader_core(struct daemon *daemon, struct gw_fault *fault);
 /* The core holds all records: counts the start, opens the sockets, START and ROLE. `term`: the
  * least that it may be. 0; negative errno with a sentence. */
 int gw_leader_begin(struct daemon *daemon, uint64_t term, struct gw_fault *fault);
+/* A node obeys a later term than this leader's: the leader begins one after that. 0; negative errno
+ * with a sentence. */
+int gw_leader_catch_up(struct daemon *daemon, uint64_t now_us, struct gw_fault *fault);
 /* Frees host and core; nothing more is said. */
 void gw_leader_end(struct daemon *daemon);
 /* Reads STATE/epoch. */

@@ -158,6 +158,27 @@ int gw_leader_begin(struct daemon *daemon, uint64_t term, struct gw_fault *fault
 	return 0;
 }
 
+int gw_leader_catch_up(struct daemon *daemon, uint64_t now_us, struct gw_fault *fault)
+{
+	const struct gw_journal *journal = daemon->journal;
+	uint64_t seen = gw_scheduler_term_seen(daemon->core);
+	int r;
+
+	if (seen == 0 || (journal->valid && !journal->valid(journal, now_us)))
+		return 0;
+	gw_log("records_lost",
+	       "why=\"a node obeys a leader of term %" PRIu64
+	       ", which no record here knows of: the "
+	       "journal is an old copy, or another scheduler has led this region. Term %" PRIu64
+	       " begins; godwit sites says which node\"",
+	       seen, seen + 1);
+	daemon->epoch++; /* as the core counts at ROLE */
+	r = write_epoch(daemon, fault);
+	if (r == 0)
+		gw_host_lead(daemon->host, seen + 1);
+	return r;
+}
+
 void gw_leader_end(struct daemon *daemon)
 {
 	daemon->host = gw_host_free(daemon->host);

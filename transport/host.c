@@ -683,6 +683,16 @@ void gw_host_start(struct gw_host *host)
 		gw_host_feed(host, &role);
 }
 
+void gw_host_lead(struct gw_host *host, uint64_t term)
+{
+	struct gw_event role = {.kind = GW_EVENT_ROLE, .role = {.leader = true, .term = term}};
+
+	CHECK(is_server(host));
+	CHECK(term > host->term);
+	host->term = term;
+	gw_host_feed(host, &role);
+}
+
 void gw_host_set_endpoints(struct gw_host *host, const struct gw_scheduler_list *list)
 {
 	gw_sessions_set_list(host->sessions, list);

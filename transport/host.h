@@ -93,6 +93,8 @@ void gw_host_start(struct gw_host *host);
 /* Feeds an event of the daemon's own (SAMPLE, SPAWNED, EXITED, OUTPUT, OBSERVED, ...); `now` is
  * filled in here. What it points at must stay during the call only. */
 void gw_host_feed(struct gw_host *host, struct gw_event *event);
+/* Server: leads in this term from now on, later than the one before; feeds ROLE. */
+void gw_host_lead(struct gw_host *host, uint64_t term);
 /* Records up to `seq` last. */
 void gw_host_durable(struct gw_host *host, uint64_t seq);
 /* Server: where this region's schedulers listen, told to agents and clients, those of now and those

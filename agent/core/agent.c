@@ -55,6 +55,8 @@ void gw_agent_refuse(struct gw_agent *agent, struct gw_effects *effects, enum gw
 	(void)strncpy(copy, text, sizeof(copy) - 1); /* cut: our own sentences are shorter */
 	copy[sizeof(copy) - 1] = '\0';
 	refusal.code = code;
+	if (code == GW_REFUSAL_TERM)
+		refusal.term = agent->memory.term;
 	refusal.text = copy;
 	body.kind_case = GODWIT__BODY__KIND_REFUSAL;
 	body.refusal = &refusal;

@@ -78,17 +78,16 @@ void loss_of_attempt(struct scheduler *s, struct node *node, struct gw_attempt_i
 		       node->name, attempt.attempt, attempt.task_index, id));
 }
 
+/* The node obeys nobody of an earlier term, so this leader needs a later one: its host sees to it. */
 void loss_of_term(struct scheduler *s, struct node *node, uint64_t term_seen)
 {
-	if (term_seen == TERM_UNKNOWN)
-		found(s, node,
-		      out_text(s, "node %s has heard a leader of a later term than %llu",
-			       node->name, (unsigned long long)s->term));
-	else if (term_seen > s->term)
-		found(s, node,
-		      out_text(s,
-			       "node %s has heard a leader of term %llu, and this scheduler is at "
-			       "%llu",
-			       node->name, (unsigned long long)term_seen,
-			       (unsigned long long)s->term));
+	if (term_seen <= s->term || term_seen > TERM_SEEN_MAX)
+		return;
+	if (term_seen > s->term_seen)
+		s->term_seen = term_seen;
+	found(s, node,
+	      out_text(s,
+		       "node %s has heard a leader of term %llu, and this scheduler was at %llu; "
+		       "what it accepted in between is lost, and a later term is begun",
+		       node->name, (unsigned long long)term_seen, (unsigned long long)s->term));
 }

@@ -78,6 +78,17 @@ static void on_start(struct scheduler *s)
 	}
 }
 
+/* What was said in an earlier term may have been refused. */
+static void ask_again(struct scheduler *s)
+{
+	for (uint32_t i = 0; i < s->nodes.count; i++) {
+		struct node *node = s->nodes.entries[i];
+
+		if (node->session && !node->reconciled)
+			reconcile_begin(s, node);
+	}
+}
+
 static void on_role(struct scheduler *s, const struct gw_event *event)
 {
 	bool led = s->leader;
@@ -87,6 +98,8 @@ static void on_role(struct scheduler *s, const struct gw_event *event)
 		begin_term(s, event->role.term);
 	if (s->leader && !led)
 		tell_revoked(s);
+	else if (s->leader)
+		ask_again(s);
 }
 
 static void refuse(struct scheduler *s, struct node *node, uint64_t request)
@@ -99,7 +112,7 @@ static void refuse(struct scheduler *s, struct node *node, uint64_t request)
 static void on_refusal(struct scheduler *s, struct node *node, const Godwit__Body *body)
 {
 	if (body->refusal->code == GW_REFUSAL_TERM)
-		loss_of_term(s, node, TERM_UNKNOWN);
+		loss_of_term(s, node, body->refusal->term);
 	logs_refused(s, node, body->request, body->refusal->text);
 }
 
@@ -359,6 +372,13 @@ struct gw_node *gw_scheduler_new(const struct gw_scheduler_config *config)
 	s->epoch = 0;
 	s->next_job = 1;
 	return &s->node;
+}
+
+uint64_t gw_scheduler_term_seen(const struct gw_node *scheduler)
+{
+	const struct scheduler *s = (const struct scheduler *)scheduler;
+
+	return s->term_seen > s->term ? s->term_seen : 0;
 }
 
 void gw_scheduler_term(const struct gw_node *scheduler, uint64_t *ret_term, uint32_t *ret_epoch)

@@ -42,6 +42,9 @@ struct gw_node *gw_scheduler_new(const struct gw_scheduler_config *config);
 /* Of the newest leader in the durable state, with the epoch of its ids; zeroes: there was none. */
 void gw_scheduler_term(const struct gw_node *scheduler, uint64_t *ret_term, uint32_t *ret_epoch);
 
+/* A term later than its own that a node obeys: ROLE with a later one is wanted. 0: none. */
+uint64_t gw_scheduler_term_seen(const struct gw_node *scheduler);
+
 /* Prints the life cycles of jobs and tasks (scheduler/core/STATES.md) into ret_text, cut to `size`.
  * Returns the whole length. */
 uint32_t gw_scheduler_states(char *ret_text, uint32_t size);

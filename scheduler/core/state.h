@@ -36,8 +36,9 @@
 #define DECLINED_US_MIN GW_US_PER_S        /* that a node takes nothing after it has declined */
 #define DECLINED_US_MAX (64 * GW_US_PER_S) /* doubled each time until something starts there */
 #define REBOOTED "its host was rebooted"
-#define EPOCHS_MAX 64u         /* closed ones that are remembered */
-#define RECORDS_LOST_MAX 1000u /* times that it is put on record */
+#define EPOCHS_MAX 64u                 /* closed ones that are remembered */
+#define RECORDS_LOST_MAX 1000u         /* times that it is put on record */
+#define TERM_SEEN_MAX (UINT64_MAX / 2) /* none is later that a leader has ever had */
 #define SNAPSHOT_VERSION 1u
 
 enum task_state {
@@ -445,6 +446,7 @@ struct scheduler {
 	struct task *due_first;
 	struct task *due_last;
 
+	uint64_t term_seen; /* the latest that a node has heard a leader of */
 	bool started;
 	bool leader;
 	bool stopped;
@@ -616,7 +618,6 @@ void paths_send_tables(struct scheduler *s);
 /* losses.c: signs that records were lost. */
 void loss_of_attempt(struct scheduler *s, struct node *node, struct gw_attempt_id attempt);
 void loss_of_term(struct scheduler *s, struct node *node, uint64_t term_seen);
-#define TERM_UNKNOWN UINT64_MAX /* one later than ours */
 /* apply only. */
 void epoch_close(struct scheduler *s);
 
