@@ -341,6 +341,32 @@ def silent_for_a_while(region):
     expect_one_run(region, job, started, 8)
 
 
+def silent_within_a_session(region):
+    """An agent that stands still while its connection lives, beyond its attempt's replacement."""
+    region.stop_scheduler()
+    region.start_scheduler("--unknown-after", "1s", "--lost-after", "2s")
+    region.wait_up("n1")
+    started = region.folder / "started"
+    job = region.submit(f"echo $$ >>{started}; exec sleep 1000", lease="60 s", grace="1 s",
+                        disconnect={"lost_after": "2 s", "replace": "at_once",
+                                    "reconcile": "keep_original"})
+    region.wait_state(job, "running")
+    process = region.processes["agent-n1"]
+    process.send_signal(signal.SIGSTOP)
+    try:
+        wait_for("it to be given up", lambda: region.job(job)["waiting"] == 1)
+        region.add_agent("n2")
+        wait_for("its replacement", lambda: started.exists() and len(pids(started)) == 2)
+    finally:
+        process.send_signal(signal.SIGCONT)
+    first, second = pids(started)
+    wait_for("the replacement to end", lambda: not alive(second))
+    expect("the original lives", alive(first), True)
+    wait_for("it to count", lambda: region.job(job)["tasks"][0]["attempt"] == 1)
+    if not node(region, "n1")["away_us"] >= 1000000:
+        raise Failed(f"expected to be told of its silence: {node(region, 'n1')}")
+
+
 def paths_are_measured(region):
     """Two sites: both agents probe each other, and the scheduler hears of it."""
     region.add_agent("n2", "b")
@@ -489,8 +515,8 @@ TESTS = [killed_mid_task, ended_without_agent, killed_again_and_again, stopped_i
          cancelled_without_agent, keeper_killed,
          keeper_killed_again_and_again, both_killed, keeper_stopped, declined, upgraded,
          former_memory, cut_off, chatty_task,
-         silent_for_a_while, paths_are_measured, accelerators_are_told, driver_hangs,
-         full_disk, one_a_folder, refuses_misuse]
+         silent_for_a_while, silent_within_a_session, paths_are_measured, accelerators_are_told,
+         driver_hangs, full_disk, one_a_folder, refuses_misuse]
 
 
 def main():

@@ -9,6 +9,7 @@ import json
 import os
 import pathlib
 import random
+import shutil
 import subprocess
 import sys
 
@@ -267,8 +268,32 @@ def refused_and_taken(region, folder):
     expect("runs", len(ran.read_text().splitlines()), 1)
 
 
+def old_copy(region):
+    """The state folder put back from a copy: agents know of a later leader. It is told, and heals."""
+    region.stop_scheduler()
+    state, copy = region.folder / "scheduler", region.folder / "copy"
+    shutil.copytree(state, copy)
+    for _ in range(3):  # terms that the copy knows nothing of
+        region.start_scheduler()
+        region.wait_up("n1")
+        region.stop_scheduler()
+    shutil.rmtree(state)
+    copy.rename(state)
+    region.start_scheduler()
+    region.wait_up("n1")
+    sites = region.godwit("sites")
+    expect("losses told", sites["records_lost"], 1)
+    expect_in("the text", "a later term is begun", sites["records_lost_text"])
+    expect_in("the log", "event=records_lost", log_of(region))
+    region.wait_state(region.submit("exit 0"), "succeeded")
+    region.stop_scheduler()  # the later term lasts
+    region.start_scheduler()
+    region.wait_up("n1")
+    expect("losses told", region.godwit("sites")["records_lost"], 1)
+
+
 TESTS = [killed_mid_task, ended_without_scheduler, killed_again_and_again, snapshots, damage,
-         torn_tail, ids_are_never_given_twice, full_disk]
+         torn_tail, old_copy, ids_are_never_given_twice, full_disk]
 
 
 def main():

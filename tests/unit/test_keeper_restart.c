@@ -97,6 +97,25 @@ static void set_long_lease(Godwit__KeeperSpawn *spawn)
 	spawn->start->lease_us = 3600 * GW_US_PER_S;
 }
 
+static void set_past_lease(Godwit__KeeperSpawn *spawn)
+{
+	spawn->start->lease_us = 1;
+	spawn->start->lease_from_us = 1;
+}
+
+/* An agent that was stopped hands a start on when its task may run elsewhere already. */
+static void refuses_a_start_after_its_lease(void **state)
+{
+	struct fixture *f = *state;
+	struct gw_attempt_id id = fixture_id(1);
+
+	fixture_start(f);
+	fixture_send_spawn(f, id, "exec sleep 1000", set_past_lease);
+	fixture_wait_for(f, GW_KEEPER_SPAWNED, id);
+	assert_int_equal(f->state_seen, GODWIT__ATTEMPT_STATE__ATTEMPT_FAILED_TO_START);
+	assert_string_equal(f->error, "its lease was over when it came to be started");
+}
+
 /* Whoever is connected, or nobody: what outlives its lease is ended. */
 static void ends_leases(void **state)
 {
@@ -131,9 +150,10 @@ static void tells_why_a_lease_was_ended(void **state)
 	assert_int_equal(gw_keeper_kill(f->client, ++f->request, &id, 60 * GW_US_PER_S, true), 0);
 	fixture_wait_for(f, GW_KEEPER_EXITED, id);
 	assert_int_equal(f->state_seen, LOST);
-	f->state_seen = 0;
 	fixture_kill9(f);
 	fixture_start(f);
+	fixture_send_spawn(f, id, "echo doubled", NULL);
+	fixture_wait_for(f, GW_KEEPER_EXITED, id);
 	assert_int_equal(f->state_seen, LOST);
 	assert_string_equal(f->error, "its lease ended");
 }
@@ -742,6 +762,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(outlives_its_agent),
+		TEST(refuses_a_start_after_its_lease),
 		TEST(ends_leases),
 		TEST(tells_why_a_lease_was_ended),
 		TEST(hears_before_it_ends_a_lease),

@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "proto/base/limits.h"
+#include "proto/base/refusal.h"
 #include "scheduler/core/check.h"
 #include "tests/unit/test_scheduler_fixture.h"
 
@@ -417,6 +418,48 @@ static void lost_records_are_found(void **state)
 	world_free(w);
 }
 
+/* A node that obeys a later leader takes nothing from this one until it leads in a later term. */
+static void a_later_term_is_begun_where_nodes_obey_one(void **state)
+{
+	struct world *w = world_new(64);
+	Godwit__Body body = GODWIT__BODY__INIT;
+	Godwit__Refusal refusal = GODWIT__REFUSAL__INIT;
+	struct gw_event role = {.kind = GW_EVENT_ROLE, .role = {.leader = true}};
+	uint64_t term;
+	uint32_t epoch;
+
+	(void)state;
+	(void)world_know(w, "east");
+	world_up(w, 0, false);
+	assert_non_null(world_take(w, 0, GODWIT__BODY__KIND_INVENTORY_REQUEST));
+	body.kind_case = GODWIT__BODY__KIND_REFUSAL;
+	body.refusal = &refusal;
+	refusal.code = GW_REFUSAL_TERM;
+	refusal.term = UINT64_MAX; /* no leader ever had it */
+	world_say(w, 0, &body);
+	assert_int_equal(gw_scheduler_term_seen(w->core), 0);
+	refusal.term = 40;
+	world_say(w, 0, &body);
+	assert_int_equal(gw_scheduler_term_seen(w->core), 40);
+	assert_int_equal(ask_sites(w)->records_lost, 1);
+	assert_non_null(strstr(ask_sites(w)->records_lost_text, "a leader of term 40"));
+	gw_scheduler_term(w->core, &term, &epoch);
+	role.role.term = 41;
+	world_step(w, &role);
+	assert_int_equal(gw_scheduler_term_seen(w->core), 0);
+	assert_non_null(world_take(w, 0, GODWIT__BODY__KIND_INVENTORY_REQUEST));
+	gw_scheduler_term(w->core, &term, &epoch);
+	assert_int_equal(term, 41);
+	world_say(w, 0, &body); /* on its way since before */
+	assert_int_equal(gw_scheduler_term_seen(w->core), 0);
+	assert_int_equal(ask_sites(w)->records_lost, 1);
+	world_info(w, 0, 4, 8 * WORLD_GIB);
+	world_inventory(w, 0, NULL, 0);
+	world_heartbeat(w, 0);
+	assert_string_equal(ask_sites(w)->nodes[0]->state, "up");
+	world_free(w);
+}
+
 #define REPLACEMENT GODWIT__RECONCILE__RECONCILE_KEEP_REPLACEMENT
 
 /* Where a job keeps its replacement: a success is worth more than one that does not run. */
@@ -702,6 +745,7 @@ int main(void)
 		cmocka_unit_test(policies_that_contradict_are_refused),
 		cmocka_unit_test(a_reboot_is_told_from_a_cut),
 		cmocka_unit_test(lost_records_are_found),
+		cmocka_unit_test(a_later_term_is_begun_where_nodes_obey_one),
 		cmocka_unit_test(a_success_counts_unless_the_replacement_runs),
 		cmocka_unit_test(a_former_attempt_is_forgotten_when_it_is_over),
 		cmocka_unit_test(never_does_not_outlive_its_job),
