@@ -621,7 +621,8 @@ static int queue_cert(struct gw_replica *replica, const char *node, const uint8_
 		return -ENOMEM;
 	*cert = (struct cert){.handle = handle, .drops = drops, .size = size};
 	(void)snprintf(cert->node, sizeof(cert->node), "%s", node);
-	memcpy(cert->bytes, bytes, size);
+	if (size > 0) /* none to drop one whatever it is */
+		memcpy(cert->bytes, bytes, size);
 	if (replica->cert_last)
 		replica->cert_last->next = cert;
 	else

@@ -169,6 +169,16 @@ static void read_changed(struct sim_check *check, const Godwit__TaskChanged *cha
 				 measured_us, task->usage_us);
 }
 
+/* The keeper of that node has the attempt, in whatever state. */
+static bool held_there(const struct sim_check *check, struct gw_job_id job, uint32_t task_index,
+		       uint32_t attempt, struct gw_node_id node)
+{
+	const struct gw_attempt_id id = {.job = job, .task_index = task_index, .attempt = attempt};
+	const struct sim_agent *agent = sim_grid_agent(check->grid, node);
+
+	return agent && gw_table_find(&agent->keeper.attempts, &id);
+}
+
 static void read_placed(struct sim_check *check, uint64_t seq, const Godwit__TaskPlaced *placed)
 {
 	const struct sim_job *job;
@@ -189,18 +199,19 @@ static void read_placed(struct sim_check *check, uint64_t seq, const Godwit__Tas
 
 		if (!gw_wire_read_id(place->node, &node.id) || !sim_grid_agent(check->grid, node))
 			sim_check_broken(check, "a task is placed on a node that does not exist");
-		/* The same attempt on the same node: it was given up, and found alive after all. */
-		if (place->attempt < task->attempt_placed ||
-		    (place->attempt == task->attempt_placed &&
-		     !gw_id_equal(node.id, task->node.id)))
+		/* It was given up, and found after all: where it was. */
+		if (place->attempt <= task->attempt_newest &&
+		    !held_there(check, id, place->task_index, place->attempt, node))
 			sim_check_broken(check,
 					 "attempt %" PRIu32 " of a task is placed after attempt "
-					 "%" PRIu32,
-					 place->attempt, task->attempt_placed);
+					 "%" PRIu32 ", and is not there",
+					 place->attempt, task->attempt_newest);
 		settle(check, task);
 		task->seq = seq;
 		task->node = node;
 		task->attempt_placed = place->attempt;
+		if (place->attempt > task->attempt_newest)
+			task->attempt_newest = place->attempt;
 	}
 }
 
@@ -295,7 +306,7 @@ void sim_check_began(struct sim_keeper *keeper, const struct sim_attempt *attemp
 	sim_trace(world, id.attempt);
 	sim_say(world, keeper->host->name, "%s begins to run", text);
 	task = need_task(check, id.job, id.task_index);
-	if (id.attempt > task->attempt_placed)
+	if (id.attempt > task->attempt_newest)
 		sim_check_broken(check, "%s runs on %s, but no durable record has placed it", text,
 				 keeper->host->name);
 	else if (id.attempt == task->attempt_placed &&

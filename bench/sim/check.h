@@ -19,7 +19,8 @@ struct sim_grid;
 /* A task as the world knows it. */
 struct sim_task {
 	uint8_t key[20];         /* first: job id, index */
-	uint32_t attempt_placed; /* newest that a durable record placed */
+	uint32_t attempt_newest; /* that a durable record placed */
+	uint32_t attempt_placed; /* last: a former one may be placed again */
 	uint64_t seq;            /* of that record */
 	struct gw_node_id node;  /* where */
 	uint32_t attempt_began;  /* newest that really ran */
