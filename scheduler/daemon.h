@@ -49,8 +49,9 @@ struct daemon {
 	struct gw_prepare watch; /* of the journal, before each sleep */
 	struct log_limit log_limits[GW_OBSERVED_KINDS];
 	uint64_t slow_logged_us;
-	uint32_t epoch; /* counted in STATE/epoch */
-	bool slow;      /* as last logged */
+	uint64_t caught_up_us; /* a term was begun because a node obeys a later one */
+	uint32_t epoch;        /* counted in STATE/epoch */
+	bool slow;             /* as last logged */
 	bool failed;
 };
 

@@ -24,6 +24,7 @@
 #include "transport/log.h"
 
 #define EPOCH_FILE "epoch"
+#define CATCH_UP_US GW_US_PER_S /* at least, between two terms that nodes made it begin */
 
 int gw_leader_read_epoch(struct daemon *daemon, struct gw_fault *fault)
 {
@@ -144,8 +145,6 @@ int gw_leader_begin(struct daemon *daemon, uint64_t term, struct gw_fault *fault
 	epoch = (epoch > daemon->epoch ? epoch : daemon->epoch) + 1;
 	if (term < start_term)
 		term = start_term;
-	if (term <= daemon->options->term_above)
-		term = daemon->options->term_above + 1;
 	daemon->epoch = epoch;
 	r = write_epoch(daemon, fault);
 	if (r == 0)
@@ -164,8 +163,10 @@ int gw_leader_catch_up(struct daemon *daemon, uint64_t now_us, struct gw_fault *
 	uint64_t seen = gw_scheduler_term_seen(daemon->core);
 	int r;
 
-	if (seen == 0 || (journal->valid && !journal->valid(journal, now_us)))
+	if (seen == 0 || now_us - daemon->caught_up_us < CATCH_UP_US ||
+	    (journal->valid && !journal->valid(journal, now_us)))
 		return 0;
+	daemon->caught_up_us = now_us;
 	gw_log("records_lost",
 	       "why=\"a node obeys a leader of term %" PRIu64
 	       ", which no record here knows of: the "

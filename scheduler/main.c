@@ -123,15 +123,6 @@ static const struct gw_option run_table[] = {
 		   .help = "records since the last snapshot after which the next is made; a start "
 			   "reads one snapshot and the records after it"},
 	 .argument = "SIZE"},
-	{.value = {.key = "term-above",
-		   .type = GW_SCHEMA_COUNT,
-		   .offset = offsetof(struct run_options, term_above),
-		   .fallback = "0",
-		   .max = INT64_MAX - 1,
-		   .help = "lead with a term above this one: once, when a journal that was set "
-			   "back to a backup makes agents refuse this scheduler for a later term "
-			   "that they heard"},
-	 .argument = "TERM"},
 	{.value = {.key = "etcd",
 		   .type = GW_SCHEMA_TEXT,
 		   .offset = offsetof(struct run_options, etcd),

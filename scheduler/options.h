@@ -34,7 +34,6 @@ struct run_options {
 	uint64_t lost_after_us;
 	uint64_t lease_us;
 	uint64_t waiting_tasks_max;
-	uint64_t term_above;
 	uint64_t workers;
 	uint64_t snapshot_bytes;
 	const char *etcd; /* NULL: the journal is on this machine */

@@ -29,14 +29,14 @@ class SharedRegion(Region):
         wait_for("the leader to know both", lambda: "present=2" in self.log(self.leader()))
         self.godwit("sites")  # and with that the user
 
-    def serve(self, name, *options):
+    def serve(self, name):
         """Starts it, with a log of its own."""
         log = self.folder / f"{name}.log"
         if log.exists():
             log.rename(self.folder / f"{name}-{sum(1 for _ in self.folder.glob('*.log'))}.log")
         return self.spawn(name, SCHEDULER, "run", "--state", self.folder / name, "--listen", HERE,
                           "--port", self.ports[name], "--etcd", self.etcd.endpoints,
-                          "--etcd-lease", "1 s", "--snapshot-after", "64 KiB", *options)
+                          "--etcd-lease", "1 s", "--snapshot-after", "64 KiB")
 
     def ticket(self, name, *options, at="a"):
         run(SCHEDULER, "token", "--state", self.folder / at, "--listen", HERE, "--port",
