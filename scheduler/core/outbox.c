@@ -193,9 +193,10 @@ void out_refuse_peer(struct scheduler *s, struct gw_node_id peer, uint32_t code,
 	send(s, peer, GW_CHANNEL_STATE, s->seq, &body);
 }
 
-void out_reply(struct scheduler *s, uint64_t request, const Godwit__Body *body)
+static void reply_after(struct scheduler *s, uint64_t request, uint64_t after_seq,
+			const Godwit__Body *body)
 {
-	struct gw_effect effect = {.kind = GW_EFFECT_REPLY, .after_seq = s->seq};
+	struct gw_effect effect = {.kind = GW_EFFECT_REPLY, .after_seq = after_seq};
 	size_t size = 0;
 	uint8_t *bytes = encode(s, body, &size);
 
@@ -203,6 +204,16 @@ void out_reply(struct scheduler *s, uint64_t request, const Godwit__Body *body)
 		return;
 	effect.reply.request = request;
 	out_add(s, &effect, bytes, size);
+}
+
+void out_reply(struct scheduler *s, uint64_t request, const Godwit__Body *body)
+{
+	reply_after(s, request, s->seq, body);
+}
+
+void out_reply_at_once(struct scheduler *s, uint64_t request, const Godwit__Body *body)
+{
+	reply_after(s, request, 0, body);
 }
 
 void out_refuse(struct scheduler *s, uint64_t request, uint32_t code, const char *text)

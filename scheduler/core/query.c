@@ -497,7 +497,7 @@ static void version(struct scheduler *s, uint64_t request)
 	reply.region = s->region;
 	body.kind_case = GODWIT__BODY__KIND_VERSION_REPLY;
 	body.version_reply = &reply;
-	out_reply(s, request, &body);
+	out_reply_at_once(s, request, &body);
 }
 
 /* Takes the id if the names match. True: and it may still speak, so no other is looked for. */

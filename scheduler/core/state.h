@@ -481,6 +481,8 @@ void out_heartbeat(struct scheduler *s, struct node *node, const Godwit__Body *b
 void out_refuse_peer(struct scheduler *s, struct gw_node_id peer, uint32_t code, uint64_t request,
 		     const char *text);
 void out_reply(struct scheduler *s, uint64_t request, const Godwit__Body *body);
+/* Of what no record changes: also while the journal hangs. */
+void out_reply_at_once(struct scheduler *s, uint64_t request, const Godwit__Body *body);
 void out_refuse(struct scheduler *s, uint64_t request, uint32_t code, const char *text);
 void out_revoke(struct scheduler *s, struct gw_node_id node);
 void out_plan(struct scheduler *s, uint64_t plan, struct gw_grid *grid);

@@ -15,7 +15,7 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "support"))
 from history import Users, settle  # noqa: E402
-from region import CTL, SCHEDULER, Failed, Region, run, wait_for  # noqa: E402
+from region import CTL, SCHEDULER, Failed, Region, run, run_test, wait_for  # noqa: E402
 
 KILLS = 10
 BLOCK = 4096  # a batch of the journal begins at a multiple of it
@@ -258,6 +258,8 @@ def refused_and_taken(region, folder):
     wait_for("a refusal", lambda: "No space left" in (refusal() or ""))
     wait_for("a line about it", lambda: "event=journal_slow" in log_of(region))
     expect("the scheduler lives", region.processes["scheduler"].poll(), None)
+    if not region.godwit("version", "--timeout", "2 s")["scheduler"]:
+        raise Failed("a version waits for no record, and none came")
     expect("the node", region.processes["agent-n1"].poll(), None)
     (folder / "filler").unlink()
     wait_for("new work to be taken", lambda: not refusal())
@@ -296,18 +298,4 @@ TESTS = [killed_mid_task, ended_without_scheduler, killed_again_and_again, snaps
          torn_tail, old_copy, ids_are_never_given_twice, full_disk]
 
 
-def main():
-    test = {t.__name__: t for t in TESTS}.get(sys.argv[1] if len(sys.argv) == 2 else "")
-    if not test:
-        sys.exit(f"usage: journal.py {'|'.join(t.__name__ for t in TESTS)}")
-    with Region() as region:
-        region.add_agent("n1")
-        test(region)
-    print(f"{test.__name__}: good")
-
-
-try:
-    main()
-except Failed as failure:
-    print(failure)
-    sys.exit(1)
+run_test(TESTS, Region)
