@@ -26,6 +26,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "proto/base/bytes.h"
 #include "proto/base/check.h"
 #include "proto/base/limits.h"
 #include "transport/clock.h"
@@ -89,21 +90,6 @@ struct datagram {
 	struct timespec received; /* CLOCK_REALTIME */
 	uint8_t ttl;
 };
-
-static void put(uint8_t *at, uint64_t value, size_t size)
-{
-	for (size_t i = 0; i < size; i++)
-		at[i] = (uint8_t)(value >> (8 * (size - 1 - i)));
-}
-
-static uint64_t get(const uint8_t *at, size_t size)
-{
-	uint64_t value = 0;
-
-	for (size_t i = 0; i < size; i++)
-		value = value << 8 | at[i];
-	return value;
-}
 
 /* NTP's 64-bit format: seconds since 1900, and a fraction of 2^-32 s (RFC 5905 §6). */
 static uint64_t ntp_stamp(const struct timespec *at)
@@ -206,13 +192,13 @@ static void reflect(struct gw_probe *probe, struct datagram *datagram)
 	    !may_reflect(probe))
 		return;
 	memmove(bytes + SENDER, bytes, 14);
-	put(bytes + RECEIVE, ntp_stamp(&datagram->received), 8);
-	put(bytes + ERROR, ERROR_ESTIMATE, 2);
-	put(bytes + SENDER + 14, 0, 2);
+	gw_put_be(bytes + RECEIVE, ntp_stamp(&datagram->received), 8);
+	gw_put_be(bytes + ERROR, ERROR_ESTIMATE, 2);
+	gw_put_be(bytes + SENDER + 14, 0, 2);
 	bytes[TTL] = datagram->ttl;
-	put(bytes + TTL + 1, 0, 3);
+	gw_put_be(bytes + TTL + 1, 0, 3);
 	now = wall_now();
-	put(bytes + STAMP, ntp_stamp(&now), 8);
+	gw_put_be(bytes + STAMP, ntp_stamp(&now), 8);
 	/* Lost is lost: that is what is measured. */
 	(void)sendto(probe->reflector.watch.fd, bytes, datagram->size, MSG_DONTWAIT,
 		     (const struct sockaddr *)&datagram->from, datagram->from_size);
@@ -267,11 +253,11 @@ static void take_answer(struct gw_probe *probe, const struct datagram *datagram)
 
 	if (datagram->size < PACKET_BYTES)
 		return;
-	ssid = get(bytes + SSID, 2);
+	ssid = gw_get_be(bytes + SSID, 2);
 	if (ssid == 0 || ssid > probe->peer_count)
 		return;
 	peer = probe->peers[ssid - 1];
-	sequence = (uint32_t)get(bytes + SENDER, 4);
+	sequence = (uint32_t)gw_get_be(bytes + SENDER, 4);
 	if (!same_address(peer, datagram) || peer->sequence - sequence - 1 >= GW_PROBE_WINDOW)
 		return;
 	sample = &peer->window[sequence % GW_PROBE_WINDOW];
@@ -279,7 +265,7 @@ static void take_answer(struct gw_probe *probe, const struct datagram *datagram)
 	if (sample->state != SAMPLE_WAITING || received_us < sample->sent_us ||
 	    received_us - sample->sent_us > probe->options.wait_us)
 		return;
-	held = get(bytes + STAMP, 8) - get(bytes + RECEIVE, 8);
+	held = gw_get_be(bytes + STAMP, 8) - gw_get_be(bytes + RECEIVE, 8);
 	if (held > 10ull << 32)
 		return; /* ten seconds, or negative: not an honest reflector */
 	held_us = held * GW_US_PER_S >> 32;
@@ -307,10 +293,10 @@ static void send_probe(void *context)
 	uint8_t bytes[PACKET_BYTES] = {0};
 	struct timespec now = wall_now();
 
-	put(bytes + SEQUENCE, peer->sequence, 4);
-	put(bytes + STAMP, ntp_stamp(&now), 8);
-	put(bytes + ERROR, ERROR_ESTIMATE, 2);
-	put(bytes + SSID, peer->ssid, 2);
+	gw_put_be(bytes + SEQUENCE, peer->sequence, 4);
+	gw_put_be(bytes + STAMP, ntp_stamp(&now), 8);
+	gw_put_be(bytes + ERROR, ERROR_ESTIMATE, 2);
+	gw_put_be(bytes + SSID, peer->ssid, 2);
 	*sample = (struct sample){.sent_us = gw_clock_mono_us(), .state = SAMPLE_WAITING};
 	peer->sequence++;
 	/* A packet that the kernel does not take is one that does not arrive. */

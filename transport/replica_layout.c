@@ -9,25 +9,11 @@
 
 #include <sodium.h>
 
+#include "proto/base/bytes.h"
 #include "proto/base/check.h"
 #include "transport/replica.h"
 
 #define MANIFEST_WORD "godwit-snapshot 1 "
-
-static void put(uint8_t *at, uint64_t value, size_t size)
-{
-	for (size_t i = 0; i < size; i++)
-		at[i] = (uint8_t)(value >> (8 * (size - 1 - i)));
-}
-
-static uint64_t get(const uint8_t *at, size_t size)
-{
-	uint64_t value = 0;
-
-	for (size_t i = 0; i < size; i++)
-		value = value << 8 | at[i];
-	return value;
-}
 
 /* Reads `digits` lower-case hexadecimal digits and moves past them. */
 static bool take_hex(const char **at, size_t digits, uint64_t *ret_value)
@@ -182,12 +168,12 @@ void gw_layout_hash(uint8_t hash[GW_LAYOUT_HASH_BYTES], const uint8_t *chunk, si
 void gw_layout_batch_header(uint64_t first_seq, uint8_t ret_bytes[GW_LAYOUT_BATCH_HEADER_BYTES])
 {
 	ret_bytes[0] = GW_LAYOUT_VERSION;
-	put(ret_bytes + 1, first_seq, 8);
+	gw_put_be(ret_bytes + 1, first_seq, 8);
 }
 
 void gw_layout_frame(size_t size, uint8_t ret_bytes[GW_LAYOUT_FRAME_BYTES])
 {
-	put(ret_bytes, size, GW_LAYOUT_FRAME_BYTES);
+	gw_put_be(ret_bytes, size, GW_LAYOUT_FRAME_BYTES);
 }
 
 bool gw_layout_read_frame(struct gw_store_bytes bytes, size_t size_max,
@@ -198,7 +184,7 @@ bool gw_layout_read_frame(struct gw_store_bytes bytes, size_t size_max,
 	*ret_size = 0;
 	if (bytes.size < GW_LAYOUT_FRAME_BYTES)
 		return false;
-	size = (size_t)get(bytes.bytes, GW_LAYOUT_FRAME_BYTES);
+	size = (size_t)gw_get_be(bytes.bytes, GW_LAYOUT_FRAME_BYTES);
 	*ret_size = size;
 	if (size > size_max || size > bytes.size - GW_LAYOUT_FRAME_BYTES)
 		return false;
@@ -221,7 +207,7 @@ bool gw_layout_read_batch(const char *prefix, const struct gw_store_kv *kv,
 	if (kv->value.size < GW_LAYOUT_BATCH_HEADER_BYTES ||
 	    kv->value.bytes[0] != GW_LAYOUT_VERSION)
 		return false;
-	batch.first_seq = get(kv->value.bytes + 1, 8);
+	batch.first_seq = gw_get_be(kv->value.bytes + 1, 8);
 	batch.frames.bytes = kv->value.bytes + GW_LAYOUT_BATCH_HEADER_BYTES;
 	batch.frames.size = kv->value.size - GW_LAYOUT_BATCH_HEADER_BYTES;
 	rest = batch.frames;

@@ -6,34 +6,21 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void put_be(uint8_t *out, uint64_t value, size_t size)
-{
-	for (size_t i = 0; i < size; i++)
-		out[i] = (uint8_t)(value >> (8 * (size - 1 - i)));
-}
-
-static uint64_t get_be(const uint8_t *in, size_t size)
-{
-	uint64_t value = 0;
-
-	for (size_t i = 0; i < size; i++)
-		value = value << 8 | in[i];
-	return value;
-}
+#include "proto/base/bytes.h"
 
 struct gw_id gw_id_make(uint32_t region, uint32_t epoch, uint64_t counter)
 {
 	struct gw_id id;
 
-	put_be(id.bytes, region, 4);
-	put_be(id.bytes + 4, epoch, 4);
-	put_be(id.bytes + 8, counter, 8);
+	gw_put_be(id.bytes, region, 4);
+	gw_put_be(id.bytes + 4, epoch, 4);
+	gw_put_be(id.bytes + 8, counter, 8);
 	return id;
 }
 
 uint64_t gw_id_counter(struct gw_id id)
 {
-	return get_be(id.bytes + 8, 8);
+	return gw_get_be(id.bytes + 8, 8);
 }
 
 bool gw_id_is_zero(struct gw_id id)
@@ -102,7 +89,8 @@ bool gw_id_parse_hex(const char *text, struct gw_id *ret_id)
 void gw_id_format(struct gw_id id, char *ret_text)
 {
 	(void)snprintf(ret_text, GW_ID_TEXT_BYTES, "%08" PRIx64 ".%" PRIu64 ".%" PRIu64,
-		       get_be(id.bytes, 4), get_be(id.bytes + 4, 4), get_be(id.bytes + 8, 8));
+		       gw_get_be(id.bytes, 4), gw_get_be(id.bytes + 4, 4),
+		       gw_get_be(id.bytes + 8, 8));
 }
 
 /* One unsigned field up to `end`; the whole field must be digits of the base and fit `max`. */

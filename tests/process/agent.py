@@ -14,7 +14,8 @@ import subprocess
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "support"))
-from region import AGENT, KEEPER, SCHEDULER, TASK_USER, Failed, Region, wait_for  # noqa: E402
+from region import (AGENT, KEEPER, SCHEDULER, TASK_USER, Failed, Region,  # noqa: E402
+                    run_test, wait_for)
 
 
 def expect(what, found, expected):
@@ -521,18 +522,4 @@ TESTS = [killed_mid_task, ended_without_agent, killed_again_and_again, stopped_i
          driver_hangs, full_disk, one_a_folder, refuses_misuse]
 
 
-def main():
-    test = {t.__name__: t for t in TESTS}.get(sys.argv[1] if len(sys.argv) == 2 else "")
-    if not test:
-        sys.exit(f"usage: agent.py {'|'.join(t.__name__ for t in TESTS)}")
-    with Region() as region:
-        region.add_agent("n1")
-        test(region)
-    print(f"{test.__name__}: good")
-
-
-try:
-    main()
-except Failed as failure:
-    print(failure)
-    sys.exit(1)
+run_test(TESTS, Region)

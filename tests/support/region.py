@@ -11,6 +11,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 
@@ -202,3 +203,20 @@ class Region:
                 os.kill(pid, signal.SIGTERM)
                 wait_for("the keeper to end", lambda: not pathlib.Path(f"/proc/{pid}").exists())
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def run_test(tests, make):
+    """The main program of a file of tests: runs the one that the command line names, on a region
+    that make() gives, with an agent n1. Exit: 0 good, 1 failed."""
+    names = "|".join(t.__name__ for t in tests)
+    test = {t.__name__: t for t in tests}.get(sys.argv[1] if len(sys.argv) == 2 else "")
+    if not test:
+        sys.exit(f"usage: {pathlib.Path(sys.argv[0]).name} {names}")
+    try:
+        with make() as region:
+            region.add_agent("n1")
+            test(region)
+    except Failed as failure:
+        print(failure)
+        sys.exit(1)
+    print(f"{test.__name__}: good")
