@@ -4,6 +4,7 @@ Real programs on the loopback. Nothing sleeps: tasks wait for files, tests for c
 deadline. How long a take-over takes is a benchmark's to measure.
 """
 
+import contextlib
 import pathlib
 import re
 import shutil
@@ -14,7 +15,7 @@ import sys
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "support"))
 from etcd_cluster import EtcdCluster, etcd_missing  # noqa: E402
 from history import Users, settle  # noqa: E402
-from region import AGENT, CTL, SCHEDULER, Failed, run, wait_for  # noqa: E402
+from region import AGENT, CTL, SCHEDULER, Failed, run, run_test, wait_for  # noqa: E402
 from shared_region import HERE, SharedRegion  # noqa: E402
 
 
@@ -233,22 +234,13 @@ TESTS = [leader_killed, killed_under_load, leader_stopped, leader_paused, joined
          one_place_for_the_journal, terms_after_a_backup]
 
 
-def main():
-    test = {t.__name__: t for t in TESTS}.get(sys.argv[1] if len(sys.argv) == 2 else "")
-    if not test:
-        sys.exit(f"usage: failover.py {'|'.join(t.__name__ for t in TESTS)}")
-    missing = etcd_missing()
-    if missing:
-        print(f"skipped: {missing}")
-        sys.exit(77)
+@contextlib.contextmanager
+def shared():
     with EtcdCluster(1) as etcd, SharedRegion(etcd) as region:
-        region.add_agent("n1")
-        test(region)
-    print(f"{test.__name__}: good")
+        yield region
 
 
-try:
-    main()
-except Failed as failure:
-    print(failure)
-    sys.exit(1)
+if etcd_missing():
+    print(f"skipped: {etcd_missing()}")
+    sys.exit(77)
+run_test(TESTS, shared)
