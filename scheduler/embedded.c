@@ -12,6 +12,7 @@
 #include "transport/file.h"
 #include "transport/host.h"
 #include "transport/journal_file.h"
+#include "transport/journal_folder.h"
 #include "transport/log.h"
 
 static void durable(void *context, uint64_t seq)
@@ -28,18 +29,34 @@ static void failed(void *context, int error, const char *text)
 	gw_daemon_fail(context, text);
 }
 
-static void log_found(const struct daemon *daemon, const struct gw_journal_found *found,
-		      const struct gw_fault *fault)
+/* One that has led has a journal. Without it agents would end every task that they run, within a
+ * second: too late for a warning. */
+static int check_there(const struct daemon *daemon, const char *directory, struct gw_fault *fault)
+{
+	int there = gw_journal_folder_holds(directory);
+
+	if (there != 0 || daemon->epoch == 0)
+		return there < 0 ? there : 0;
+	if (daemon->options->begin_anew) {
+		gw_log("journal_missing",
+		       "why=\"it begins anew, as --begin-anew says: agents end the tasks of jobs "
+		       "that it does not know\"");
+		return 0;
+	}
+	gw_fault_set(fault,
+		     "%s holds no journal, though this scheduler has led before: put the folder "
+		     "back, or mount its disk; --begin-anew starts without its jobs, and agents "
+		     "then end their tasks",
+		     directory);
+	return -ENODATA;
+}
+
+static void log_found(const struct gw_journal_found *found, const struct gw_fault *fault)
 {
 	gw_log("journal",
 	       "snapshot_seq=%" PRIu64 " records=%" PRIu64 " last_seq=%" PRIu64 " version=%" PRIu32
 	       " io_uring=%d",
 	       found->snapshot_seq, found->records, found->last_seq, found->version, !found->plain);
-	if (found->last_seq == 0 && daemon->epoch > 0)
-		gw_log("journal_missing", "why=\"this scheduler has led before, and its journal is "
-					  "empty: it begins anew. "
-					  "If the folder was lost or is not mounted, stop, put it "
-					  "back and start again\"");
 	if (found->damaged_snapshots > 0)
 		gw_log("journal_damaged", "snapshots=%" PRIu32 " why=\"%s\"",
 		       found->damaged_snapshots, fault->text);
@@ -72,12 +89,14 @@ int gw_embedded_begin(struct daemon *daemon, struct gw_fault *fault)
 	}
 	r = gw_standby_marked(daemon->options->common.state, fault);
 	if (r == 0)
+		r = check_there(daemon, path, fault);
+	if (r == 0)
 		r = gw_leader_core(daemon, fault);
 	if (r == 0)
 		r = gw_journal_file_open(&options, daemon->core, &daemon->file, &found, fault);
 	if (r != 0)
 		return r;
-	log_found(daemon, &found, fault);
+	log_found(&found, fault);
 	daemon->journal = gw_journal_file_journal(daemon->file);
 	return gw_leader_begin(daemon, 0, fault);
 }

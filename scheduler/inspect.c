@@ -24,6 +24,21 @@
 #include "scheduler/region.h"
 #include "transport/file.h"
 #include "transport/journal_file.h"
+#include "transport/journal_folder.h"
+
+/* An empty folder is no sound journal: a backup that copied nothing must not pass for one. */
+static int check_there(const char *directory, struct gw_fault *fault)
+{
+	int there = gw_journal_folder_holds(directory);
+
+	if (there > 0)
+		return 0;
+	gw_fault_set(fault,
+		     "%s holds no journal (%s): name the folder of one, which is "
+		     "STATE/" GW_JOURNAL_DIRECTORY " of a scheduler",
+		     directory, there < 0 ? strerror(-there) : "no segment and no snapshot");
+	return there < 0 ? there : -ENOENT;
+}
 
 /* The folder that was named, or the one of --state. Negative errno, with a sentence. */
 static int find_directory(const struct inspect_options *options, int operand_count, char **operands,
@@ -47,7 +62,7 @@ static int find_directory(const struct inspect_options *options, int operand_cou
 			     "this region's journal is in etcd, as %s/etcd says; name a folder to "
 			     "read another",
 			     state);
-	return r;
+	return r == 0 ? check_there(ret_path, fault) : r;
 }
 
 /* --- check ---------------------------------------------------------------------------------- */
@@ -121,6 +136,10 @@ static void print_found(const char *directory, const struct gw_journal_found *fo
 		(void)printf("A snapshot of records 1 to %" PRIu64 ", %" PRIu64
 			     " records after it, the last is %" PRIu64 ".\n",
 			     found->snapshot_seq, found->records, found->last_seq);
+	if (found->last_seq > 0 && found->durable_seq == 0)
+		(void)printf(
+			"Its file \"durable\" is missing or cannot be read: whether the end of "
+			"its last segment is lost cannot be told.\n");
 	if (found->damaged_snapshots > 0)
 		(void)printf("%" PRIu32 " of its snapshots cannot be read, which older files make "
 			     "good: %s\n",
@@ -153,11 +172,12 @@ int gw_command_check_journal(const struct gw_command *command, void *options, in
 		print_found(directory, &found, &fault);
 		return 0;
 	}
-	return print_json(json_pack("{s:s, s:b, s:I, s:I, s:I, s:I, s:i, s:i}", "directory",
+	return print_json(json_pack("{s:s, s:b, s:I, s:I, s:I, s:I, s:I, s:i, s:i}", "directory",
 				    directory, "sound", 1, "snapshot_seq",
 				    (json_int_t)found.snapshot_seq, "records",
 				    (json_int_t)found.records, "last_seq",
-				    (json_int_t)found.last_seq, "cut_bytes",
+				    (json_int_t)found.last_seq, "durable_seq",
+				    (json_int_t)found.durable_seq, "cut_bytes",
 				    (json_int_t)found.cut_bytes, "damaged_snapshots",
 				    (int)found.damaged_snapshots, "version", (int)found.version),
 			  JSON_INDENT(2)) == 0
@@ -171,6 +191,7 @@ struct dump {
 	struct gw_arena arena;
 	struct gw_arena spec_arena;
 	bool unread; /* something was no message that this version knows */
+	int error;   /* of standard output */
 };
 
 /* A snapshot keeps each job's spec as the bytes that were recorded. */
@@ -237,7 +258,9 @@ static int dump_record(void *context, bool snapshot, uint64_t seq, const uint8_t
 				  (int)snapshot, "bytes", (json_int_t)size, "error",
 				  "not a message that this version can read");
 	}
-	return print_json(value, JSON_COMPACT);
+	if (print_json(value, JSON_COMPACT) != 0)
+		dump->error = errno ? -errno : -EIO;
+	return dump->error;
 }
 
 int gw_command_dump_journal(const struct gw_command *command, void *options, int operand_count,
@@ -257,9 +280,9 @@ int gw_command_dump_journal(const struct gw_command *command, void *options, int
 	gw_arena_deinit(&dump.arena);
 	gw_arena_deinit(&dump.spec_arena);
 	if (r == 0 && fflush(stdout) != 0)
-		r = -EIO;
-	if (r == -EIO && fault.text[0] == '\0')
-		gw_fault_set(&fault, "the records could not be printed");
+		r = dump.error = -errno;
+	if (dump.error != 0)
+		gw_fault_set(&fault, "cannot write to standard output: %s", strerror(-dump.error));
 	if (r != 0)
 		return gw_complain(&fault);
 	if (dump.unread)

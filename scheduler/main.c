@@ -123,6 +123,11 @@ static const struct gw_option run_table[] = {
 		   .help = "records since the last snapshot after which the next is made; a start "
 			   "reads one snapshot and the records after it"},
 	 .argument = "SIZE"},
+	{.value = {.key = "begin-anew",
+		   .type = GW_SCHEMA_BOOL,
+		   .offset = offsetof(struct run_options, begin_anew),
+		   .help = "start though the journal of a scheduler that has led is gone, without "
+			   "its jobs: agents end their tasks"}},
 	{.value = {.key = "etcd",
 		   .type = GW_SCHEMA_TEXT,
 		   .offset = offsetof(struct run_options, etcd),

@@ -36,6 +36,7 @@ struct run_options {
 	uint64_t waiting_tasks_max;
 	uint64_t workers;
 	uint64_t snapshot_bytes;
+	bool begin_anew;
 	const char *etcd; /* NULL: the journal is on this machine */
 	const char *advertise;
 	uint64_t etcd_lease_us;

@@ -442,6 +442,31 @@ static int make_names(struct standby *standby, struct gw_fault *fault)
 	return 0;
 }
 
+/* 0; -EEXIST: the mark names another prefix, where the region's jobs are. */
+static int check_mark(const struct standby *standby, struct gw_fault *fault)
+{
+	char path[GW_PATH_BYTES];
+	char text[GW_REPLICA_PREFIX_BYTES + 2] = "";
+	size_t size = 0;
+	int r;
+
+	(void)gw_file_path(path, sizeof(path), standby->daemon->options->common.state, MARK_FILE);
+	r = gw_file_read(path, false, sizeof(text) - 1, text, &size, fault);
+	if (r == -ENOENT)
+		return 0;
+	if (r != 0)
+		return r;
+	text[strcspn(text, "\n")] = '\0';
+	if (strcmp(text, standby->prefix) == 0)
+		return 0;
+	gw_fault_set(
+		fault,
+		"%s says that this region's journal is in etcd under \"%s\", and --etcd-prefix "
+		"is \"%s\": start with the former, or remove the file to leave its jobs behind",
+		path, text, standby->prefix);
+	return -EEXIST;
+}
+
 static int check_place(const struct standby *standby, struct gw_fault *fault)
 {
 	char path[GW_PATH_BYTES];
@@ -529,6 +554,8 @@ int gw_standby_begin(struct daemon *daemon, struct gw_fault *fault)
 	r = make_names(standby, fault);
 	if (r == 0)
 		r = check_place(standby, fault);
+	if (r == 0)
+		r = check_mark(standby, fault);
 	return r == 0 ? open_etcd(standby, fault) : r;
 }
 

@@ -16,6 +16,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "proto/base/check.h"
 #include "transport/file.h"
 
 #define WHAT_TO_DO                                                                                 \
@@ -95,6 +96,24 @@ int gw_journal_files_list(const char *directory, enum gw_journal_kind kind,
 		qsort(files.seqs, files.count, sizeof(*files.seqs), compare);
 	*ret_files = files;
 	return 0;
+}
+
+int gw_journal_folder_holds(const char *directory)
+{
+	static const enum gw_journal_kind kinds[] = {GW_JOURNAL_SEGMENT, GW_JOURNAL_SNAPSHOT};
+
+	size_t count = 0;
+
+	for (size_t i = 0; i < GW_ARRAY_COUNT(kinds); i++) {
+		struct gw_journal_files files;
+		int error = gw_journal_files_list(directory, kinds[i], &files);
+
+		if (error < 0)
+			return error == -ENOENT ? 0 : error;
+		count += files.count;
+		gw_journal_files_deinit(&files);
+	}
+	return count > 0;
 }
 
 void gw_journal_files_deinit(struct gw_journal_files *files)

@@ -30,6 +30,8 @@ struct gw_journal_files {
 	size_t count;
 };
 
+/* 1: there is a segment or a snapshot; 0: none, or no such folder; negative errno. */
+int gw_journal_folder_holds(const char *directory);
 /* 0; negative errno. */
 int gw_journal_files_list(const char *directory, enum gw_journal_kind kind,
 			  struct gw_journal_files *ret_files);
